@@ -1,0 +1,1 @@
+"""From a source to examples that are proven clean."""

@@ -1,0 +1,149 @@
+"""The recipe schema. Defaults live here, once; a recipe states decisions."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from supply_chain.recipe.data import DataSpec
+from supply_chain.recipe.part import Part, Surroundings
+
+
+def _known_base(value: str, info: ValidationInfo) -> str:
+    surroundings: Surroundings | None = info.context
+    if surroundings is not None and value not in surroundings.bases:
+        raise ValueError(f"unknown base model {value!r}; known: {', '.join(surroundings.bases)}")
+    return value
+
+
+class PlainPrompt(Part):
+    """Text and answer with the fewest tokens around them."""
+
+    kind: Literal["plain"] = "plain"
+    before: str = ""
+    after: str = "\nLabel:"
+    answers: dict[str, str] = {}
+    """What the model writes for a label; by default the label itself."""
+
+
+class ChatPrompt(Part):
+    """The base model's own chat template, with an instruction as system message."""
+
+    kind: Literal["chat"]
+    instruction: str
+    answers: dict[str, str] = {}
+    """What the model writes for a label; by default the label itself."""
+
+
+Prompt = Annotated[PlainPrompt | ChatPrompt, Field(discriminator="kind")]
+
+
+class LoraTrain(Part):
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685), merged into the base afterwards."""
+
+    method: Literal["lora"]
+    rank: int = Field(16, ge=1, le=512)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int | None = Field(None, ge=1)
+    """Stops earlier than `epochs` would."""
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(3e-4, gt=0, lt=1)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps."""
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    weight_decay: float = Field(0.0, ge=0)
+    max_tokens: int = Field(512, ge=8)
+    checkpoint_steps: int = Field(20, ge=1)
+
+
+Train = Annotated[LoraTrain, Field(discriminator="method")]
+
+
+class BnbNf4(Part):
+    """bitsandbytes NormalFloat4 (Dettmers et al. 2023, arXiv:2305.14314)."""
+
+    scheme: Literal["bnb-nf4"]
+    double_quantization: bool = True
+
+
+Quantize = Annotated[BnbNf4, Field(discriminator="scheme")]
+
+
+class Kpis(Part):
+    """What decisions and mistakes are worth, in US dollars."""
+
+    volume_per_month: int = Field(ge=1)
+    mistake_usd: float = Field(ge=0)
+    """Cost of any mistake that `mistakes` does not name."""
+    mistakes: dict[str, float] = {}
+    """Cost of one kind of mistake: `negative->positive: 0.40` (truth->answer)."""
+    compute_usd_per_hour: float = Field(0.10, ge=0)
+    """Price of the machine while it decides."""
+
+    @model_validator(mode="after")
+    def _arrows(self) -> "Kpis":
+        for kind in self.mistakes:
+            if kind.count("->") != 1:
+                raise ValueError(f"mistakes: {kind!r} must read truth->answer")
+        return self
+
+
+class Evaluate(Part):
+    """How the candidate is measured."""
+
+    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
+    resamples: int = Field(2000, ge=200, le=100_000)
+    """Bootstrap resamples for intervals."""
+    latency_rows: int = Field(60, ge=10)
+    """Single requests timed for p50 and p95."""
+    max_rows: int | None = Field(None, ge=20)
+    """Scores a seeded sample of the test split instead of all of it."""
+    kpis: Kpis
+
+
+class Promote(Part):
+    """Gates: what a candidate must show before it may become champion."""
+
+    minimum: float = Field(ge=0, le=1)
+    """The metric's lower 95% bound must reach this."""
+    beats: list[Literal["majority", "tfidf", "base"]] = ["tfidf"]
+    """The 95% interval of the difference to each must lie above 0."""
+    champion_margin: float = Field(0.01, ge=0, le=1)
+    """The candidate's loss against the current champion must stay within this (95%, paired)."""
+    quantization_loss: float = Field(0.02, ge=0, le=1)
+    """How much of the metric 4-bit may cost against full precision."""
+    max_p95_ms: float | None = Field(None, gt=0)
+    max_size_mb: float | None = Field(None, gt=0)
+    max_usd_per_1k: float | None = Field(None, gt=0)
+
+
+class Route(Part):
+    """Which requests reach this specialist once it is champion."""
+
+    task: str
+    """Name by which callers ask for it."""
+    keywords: list[str] = []
+    fallback: str | None = None
+    """Who answers instead; default: the fleet's fallback."""
+
+
+class Recipe(Part):
+    """One specialist, from data to route."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,60}$")]
+    description: str = Field(min_length=10)
+    owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
+    """`team:name` or an e-mail address."""
+    task: Literal["classification"] = "classification"
+    data: DataSpec
+    base: Annotated[str, AfterValidator(_known_base)]
+    """Name in `base_models.yaml`."""
+    prompt: Prompt = PlainPrompt()
+    train: Train
+    quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1, max_length=1)
+    evaluate: Evaluate
+    promote: Promote
+    route: Route

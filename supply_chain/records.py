@@ -1,0 +1,153 @@
+"""The records that stages hand on. Each is stored beside its files; see `store.py`."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from supply_chain.store import Record
+
+
+class Example(BaseModel):
+    """One labelled text and the source line it came from."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    text: str
+    label: str
+    group: str
+    file: str
+    line: int
+
+
+class Reject(BaseModel):
+    """One row that was not kept, and why."""
+
+    model_config = ConfigDict(frozen=True)
+    reason: str
+    detail: str
+    text: str
+    file: str
+    line: int
+
+
+class Curated(Record):
+    """`examples.parquet` and `rejects.parquet`: every row read is in one of them."""
+
+    kind: ClassVar[str] = "curated"
+    source: str
+    source_sha256: str
+    license: str
+    attribution: str
+    rows_read: int
+    rows_kept: int
+    rejects: dict[str, int]
+    """Rows rejected, by reason."""
+    labels: list[str]
+
+
+class Splits(Record):
+    """`train.parquet`, `validation.parquet`, `test.parquet` and `proof.json`."""
+
+    kind: ClassVar[str] = "splits"
+    data_digest: str
+    seed: int
+    labels: list[str]
+    rows: dict[str, dict[str, int]]
+    """Rows by split and label."""
+    groups: dict[str, int]
+    """Groups by split."""
+    license: str
+    attribution: str
+
+
+class BaseModelRecord(Record):
+    """A base model as bf16 safetensors with its tokenizer."""
+
+    kind: ClassVar[str] = "base"
+    name: str
+    revision: str
+    source_sha256: str
+    license: str
+    parameters: int
+    context_tokens: int
+    tokenizer_sha256: str
+    chat_template_sha256: str
+
+
+class Compute(BaseModel):
+    """How heavy arithmetic is run on this machine."""
+
+    model_config = ConfigDict(frozen=True)
+    device: str
+    dtype: str
+    attention: str
+    threads: int
+
+
+class LossPoint(BaseModel):
+    """Training loss (nats a token) at one step."""
+
+    model_config = ConfigDict(frozen=True)
+    step: int
+    loss: float
+
+
+class Trained(Record):
+    """A LoRA adapter in peft's format."""
+
+    kind: ClassVar[str] = "adapter"
+    base_name: str
+    base_digest: str
+    splits_digest: str
+    prompt_sha256: str
+    method: str
+    steps: int
+    examples: int
+    seconds: float
+    compute: Compute
+    losses: list[LossPoint]
+    trained_parameters: int
+    tracking_run: str | None
+    """The tracking server's run, if one was used."""
+
+
+class Artifact(Record):
+    """Weights and tokenizer that can be loaded and served alone."""
+
+    kind: ClassVar[str] = "artifact"
+    format: str
+    """`safetensors-bf16` or a quantization scheme."""
+    bits: int
+    made_from: str
+    """Digest of the adapter or artifact it was made from."""
+    base_name: str
+    base_digest: str
+    license: str
+    context_tokens: int
+    tokenizer_sha256: str
+    chat_template_sha256: str
+    prompt_sha256: str
+    labels: list[str]
+    runtime: str
+    """What loads it: `transformers 5.23.0, bitsandbytes 0.50.2`."""
+
+
+class Predictions(Record):
+    """`predictions.parquet`: one contestant's answer to every test row, and what it cost to get it."""
+
+    kind: ClassVar[str] = "predictions"
+    contestant: str
+    """`majority`, `tfidf`, `base`, `specialist` or a quantization scheme."""
+    model_digest: str
+    """Digest of the weights that answered; empty for baselines, which are refitted."""
+    splits_digest: str
+    labels: list[str]
+    rows: int
+    p50_ms: float
+    """Median wall time of a single decision."""
+    p95_ms: float
+    size_bytes: int
+    peak_memory_bytes: int
+    load_seconds: float
+    decisions_per_second: float
+    """Batched throughput."""
