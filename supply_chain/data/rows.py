@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from supply_chain.data.source import Located
 from supply_chain.errors import InvalidInput
@@ -28,7 +29,7 @@ def read_rows(source: Located, form: Format, columns: list[str]) -> Iterator[Row
 
 def _csv(source: Located, raw: io.BufferedIOBase, form: CsvFormat, columns: list[str]) -> Iterator[Row | Reject]:
     text = io.TextIOWrapper(raw, form.encoding, errors="surrogateescape", newline="")  # type: ignore[type-var]
-    quoting = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
     reader = csv.reader(text, delimiter=form.delimiter, quoting=quoting, strict=form.quoting)
     names = form.columns or [name.removeprefix("\ufeff") for name in next(reader, [])]
     missing = [c for c in columns if c not in names]

@@ -47,7 +47,7 @@ def duplicate_keys(node: yaml.Node, path: str = "") -> Iterator[Fault]:
 def _fault(detail: Any, model: type[BaseModel], root: yaml.Node | None) -> Fault:
     loc = detail["loc"]
     words = _WORDS.get(detail["type"])
-    context = {k: v for k, v in detail.get("ctx", {}).items()}
+    context = detail.get("ctx", {})
     message = words.format(**context) if words else detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         message += _nearest(str(loc[-1]), _model_at(loc[:-1], model))

@@ -50,7 +50,8 @@ def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
         # Anchors are refused, since a few of them can expand to gigabytes.
         for event in yaml.parse(text, Loader=_Loader):
             if isinstance(event, yaml.AliasEvent):
-                raise InvalidRecipe(path, [Fault("", "aliases (*name) are not allowed", event.start_mark.line + 1)])
+                line = event.start_mark.line + 1 if event.start_mark else None
+                raise InvalidRecipe(path, [Fault("", "aliases (*name) are not allowed", line)])
         return yaml.compose(text, Loader=_Loader), yaml.load(text, Loader=_Loader)  # noqa: S506 (safe loader)
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror or error}") from None

@@ -1,0 +1,100 @@
+"""From adapter to weights that serve: merged in full precision, then in 4 bits."""
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from supply_chain.hub import chat_template_digest, tokenizer_digest
+from supply_chain.identity import canonical_json, identity
+from supply_chain.inference import keep_packed_weights_apart
+from supply_chain.job import Job
+from supply_chain.recipe.schema import BnbNf4
+from supply_chain.records import Artifact, Trained
+from supply_chain.store import Stored
+
+VERSION = 1
+SERVING = "serving.json"
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+
+
+def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
+    """The adapter merged into its base (added in fp32, stored as bf16 safetensors)."""
+    key = identity("merged", VERSION, adapter=trained.digest, base=job.base.digest, prompt=job.prompt_sha256)
+
+    def make(folder: Path) -> Artifact:
+        model = AutoModelForCausalLM.from_pretrained(
+            job.base.verify().path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        merged = PeftModel.from_pretrained(model, trained.verify().path).merge_and_unload()
+        merged.to(torch.bfloat16).save_pretrained(folder)
+        return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
+
+    return job.store.once(Artifact, key, make)
+
+
+def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artifact]:
+    """The merged model in 4 bits. No forward pass runs before saving: it would make saving lossy."""
+    key = identity("quantized", VERSION, merged=merged.digest, scheme=scheme)
+
+    def make(folder: Path) -> Artifact:
+        save_nf4(merged.verify().path, folder, scheme.double_quantization)
+        return _describe(job, merged.digest, folder, scheme.scheme, 4)
+
+    return job.store.once(Artifact, key, make)
+
+
+def save_nf4(source: Path, folder: Path, double_quantization: bool = True) -> Any:
+    """Writes `source` (bf16 safetensors) to `folder` as bitsandbytes NF4; returns the model."""
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quantization,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    model = AutoModelForCausalLM.from_pretrained(
+        source,
+        quantization_config=config,
+        dtype=torch.bfloat16,
+        device_map={"": "cuda" if torch.cuda.is_available() else "cpu"},
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    keep_packed_weights_apart(model)
+    model.save_pretrained(folder)
+    return model
+
+
+def read_serving(path: Path) -> dict[str, Any]:
+    """What an artifact's folder says about how to ask it: `prompt`, `labels`, `prompt_sha256`."""
+    return dict(json.loads((path / SERVING).read_text(encoding="utf-8")))
+
+
+def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
+    base = job.base
+    for name in _TOKENIZER:
+        if (base.path / name).exists():
+            shutil.copyfile(base.path / name, folder / name)
+    serving = {"prompt": job.recipe.prompt.model_dump(), "labels": job.labels, "prompt_sha256": job.prompt_sha256}
+    (folder / SERVING).write_text(canonical_json(serving), encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
+    return Artifact(
+        format=form,
+        bits=bits,
+        made_from=made_from,
+        base_name=base.record.name,
+        base_digest=base.digest,
+        license=base.record.license,
+        context_tokens=base.record.context_tokens,
+        tokenizer_sha256=tokenizer_digest(folder),
+        chat_template_sha256=chat_template_digest(tokenizer),
+        prompt_sha256=job.prompt_sha256,
+        labels=job.labels,
+        runtime=", ".join(f"{name} {version(name)}" for name in libraries),
+    )

@@ -1,0 +1,73 @@
+"""The catalogue of base models that recipes may name."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from supply_chain.errors import InvalidInput
+from supply_chain.recipe.data import PackageSource, Sha256
+from supply_chain.recipe.load import load_yaml
+from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.settings import PROJECT, Settings
+
+
+class LocalModel(Part):
+    """A folder of safetensors and tokenizer files, relative to the project's root or absolute."""
+
+    kind: Literal["path"]
+    path: str
+
+
+class HubModel(Part):
+    """A Hugging Face repository at one commit."""
+
+    kind: Literal["hf"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    sha256: dict[str, Sha256] = {}
+    """SHA-256 of weight files; a file that is listed must match."""
+
+
+class BaseModelEntry(Part):
+    """One base model: where it comes from and what it may be used for."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    size: Literal["small", "medium", "large"]
+    role: Literal["student", "teacher", "either"]
+    source: Annotated[PackageSource | LocalModel | HubModel, Field(discriminator="kind")]
+    revision: str
+    """Commit for `hf`, release name otherwise."""
+    license: str
+    languages: list[str]
+    context_tokens: int = Field(ge=16)
+    parameters: int = Field(ge=1)
+
+
+class Catalogue(Part):
+    """All base models of a project."""
+
+    models: list[BaseModelEntry] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unique(self) -> "Catalogue":
+        names = [m.name for m in self.models]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"models: {', '.join(twice)} stand twice")
+        return self
+
+    def get(self, name: str) -> BaseModelEntry:
+        """The entry called `name`. Raises InvalidInput."""
+        for model in self.models:
+            if model.name == name:
+                return model
+        raise InvalidInput(f"unknown base model {name!r}; known: {', '.join(m.name for m in self.models)}")
+
+    def surroundings(self, root: Path = PROJECT) -> Surroundings:
+        """What recipes may refer to."""
+        return Surroundings(root, tuple(m.name for m in self.models))
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    """`base_models.yaml` of the recipes' folder. Raises InvalidRecipe with all faults."""
+    return load_yaml(settings.recipes / "base_models.yaml", Catalogue)

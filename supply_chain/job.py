@@ -1,0 +1,30 @@
+"""What every stage after the split works with."""
+
+from dataclasses import dataclass
+
+from supply_chain.prompt import Renderer
+from supply_chain.recipe import Recipe
+from supply_chain.records import BaseModelRecord, Splits
+from supply_chain.settings import Settings
+from supply_chain.store import Store, Stored
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recipe with its base model and data, and the project it is made in."""
+
+    recipe: Recipe
+    base: Stored[BaseModelRecord]
+    splits: Stored[Splits]
+    settings: Settings
+    store: Store
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, in the order that every record uses."""
+        return self.splits.record.labels
+
+    @property
+    def prompt_sha256(self) -> str:
+        """Identity of the renderer."""
+        return Renderer(self.recipe.prompt, tuple(self.labels)).sha256
