@@ -1,0 +1,99 @@
+"""What a specialist must beat: always the same answer, and word counts with a linear model."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.predictions import sampled_test, write_predictions
+from evals.timing import peak_memory_bytes, time_decisions
+from supply_chain.data.split import read_split
+from supply_chain.errors import InvalidInput
+from supply_chain.identity import identity
+from supply_chain.recipe import Recipe
+from supply_chain.records import Example, Predictions, Splits
+from supply_chain.store import Store, Stored
+
+VERSION = 1
+Shares = Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A baseline: texts to probabilities [texts, labels], and the bytes of its parameters."""
+
+    shares: Callable[[Sequence[str]], Shares]
+    size_bytes: int
+
+
+def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, store: Store) -> Stored[Predictions]:
+    """Fits `majority` or `tfidf` on train and validation, and answers the test rows.
+
+    Raises InvalidInput for another name.
+    """
+    if name not in _FIT:
+        raise InvalidInput(f"no baseline {name!r}; known: {', '.join(_FIT)}")
+    spec = recipe.evaluate
+    key = identity(
+        "baseline",
+        VERSION,
+        name=name,
+        splits=splits.digest,
+        max_rows=spec.max_rows,
+        latency_rows=spec.latency_rows,
+        seed=seed,
+    )
+    return store.once(Predictions, key, lambda folder: _predict(name, splits, recipe, seed, folder))
+
+
+def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folder: Path) -> Predictions:
+    rows, labels = sampled_test(splits.verify(), recipe.evaluate, seed), splits.record.labels
+    start = time.perf_counter()
+    fitted = _FIT[name]([*read_split(splits, "train"), *read_split(splits, "validation")], labels)
+    ready = time.perf_counter()
+    shares = fitted.shares([row.text for row in rows])
+    done = time.perf_counter()
+    write_predictions(folder, rows, labels, shares)
+    latency = time_decisions(lambda text: fitted.shares([text]), [r.text for r in rows], recipe.evaluate.latency_rows)
+    return Predictions(
+        contestant=name,
+        model_digest="",
+        splits_digest=splits.digest,
+        labels=labels,
+        rows=len(rows),
+        p50_ms=latency.p50_ms,
+        p95_ms=latency.p95_ms,
+        size_bytes=fitted.size_bytes,
+        peak_memory_bytes=peak_memory_bytes(),
+        load_seconds=ready - start,
+        decisions_per_second=len(rows) / (done - ready),
+    )
+
+
+def _majority(examples: list[Example], labels: list[str]) -> Fitted:
+    counts = Counter(example.label for example in examples)
+    shares = [counts[label] / len(examples) for label in labels]
+    return Fitted(lambda texts: [shares] * len(texts), max(len(label.encode()) for label in labels))
+
+
+def _tfidf(examples: list[Example], labels: list[str]) -> Fitted:
+    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415 (a second)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
+    linear.fit(words.fit_transform([e.text for e in examples]), [e.label for e in examples])
+    column = {label: i for i, label in enumerate(linear.classes_)}
+    order = [column[label] for label in labels]
+    parameters = (linear.coef_, linear.intercept_, words.idf_)
+    size_bytes = sum(a.nbytes for a in parameters) + sum(len(term.encode()) + 8 for term in words.vocabulary_)
+
+    def shares(texts: Sequence[str]) -> Shares:
+        found: Shares = linear.predict_proba(words.transform(texts))[:, order].tolist()
+        return found
+
+    return Fitted(shares, size_bytes)
+
+
+_FIT: dict[str, Callable[[list[Example], list[str]], Fitted]] = {"majority": _majority, "tfidf": _tfidf}

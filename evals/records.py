@@ -1,0 +1,125 @@
+"""The evidence: estimates with their intervals, the scorecard and the report made from it."""
+
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from supply_chain.recipe.schema import Kpis
+from supply_chain.store import Record
+
+Metric = Literal["macro_f1", "accuracy"]
+
+
+class Evidence(BaseModel):
+    """A frozen part of a stored record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prediction(Evidence):
+    """One contestant's answer to one test row; the text is looked up by `id` in the splits."""
+
+    id: str
+    group: str
+    label: str
+    """The truth."""
+    answer: str
+    confidence: float
+    """Probability of `answer` among the labels."""
+    probabilities: list[float]
+    """One for each label, in the labels' order."""
+
+
+class Estimate(Evidence):
+    """A mean over `n` rows and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+class Difference(Evidence):
+    """`contestant` minus `against` on the same rows; positive means that `contestant` is better."""
+
+    contestant: str
+    against: str
+    metric: Metric
+    estimate: Estimate
+
+
+class Contestant(Evidence):
+    """What one model or baseline showed on the test rows, and what it costs."""
+
+    name: str
+    title: str
+    model_digest: str
+    """Empty for baselines, which are refitted."""
+    accuracy: Estimate
+    macro_f1: Estimate
+    p50_ms: float
+    p95_ms: float
+    decisions_per_second: float
+    size_bytes: int
+    peak_memory_bytes: int
+    usd_per_1k: Estimate
+    """Mistakes and compute of 1,000 decisions."""
+    usd_per_month: float
+    predictions_key: str
+    predictions_digest: str
+
+    def metric(self, name: Metric) -> Estimate:
+        """The estimate of `macro_f1` or `accuracy`."""
+        return self.macro_f1 if name == "macro_f1" else self.accuracy
+
+
+class Scorecard(Record):
+    """Every contestant on the same test rows. `scorecard.json` holds the same, so the digest covers it."""
+
+    kind: ClassVar[str] = "scorecard"
+    recipe: str
+    metric: Metric
+    candidate: str
+    """The contestant that may ship."""
+    splits_digest: str
+    labels: list[str]
+    rows: int
+    groups: int
+    contestants: list[Contestant]
+    differences: list[Difference]
+    confusion: dict[str, dict[str, int]]
+    """The candidate's answers: truth, then answer, then rows."""
+    kpis: Kpis
+
+    def contestant(self, name: str) -> Contestant | None:
+        """The contestant called `name`, or None if it did not take part."""
+        return next((c for c in self.contestants if c.name == name), None)
+
+    def difference(self, contestant: str, against: str) -> Difference | None:
+        """The paired difference of two contestants, or None if it was not measured."""
+        return next((d for d in self.differences if (d.contestant, d.against) == (contestant, against)), None)
+
+
+class Reason(Evidence):
+    """One gate's outcome as a sentence that an expert can read."""
+
+    passed: bool
+    sentence: str
+
+
+class Verdict(Evidence):
+    """What the gates said; the registry decides, the report shows."""
+
+    promoted: bool
+    headline: str
+    reasons: list[Reason]
+
+
+class Report(Record):
+    """`report.html`, `report.json` and `summary.md`."""
+
+    kind: ClassVar[str] = "report"
+    scorecard_digest: str
+    decision_digest: str
+    title: str
+    promoted: bool
