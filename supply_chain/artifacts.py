@@ -11,21 +11,20 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.identity import canonical_json, identity
+from supply_chain.identity import canonical_json
 from supply_chain.inference import keep_packed_weights_apart
 from supply_chain.job import Job
+from supply_chain.keys import merged_key, quantized_key
 from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSION = 1
 SERVING = "serving.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
 def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
     """The adapter merged into its base (added in fp32, stored as bf16 safetensors)."""
-    key = identity("merged", VERSION, adapter=trained.digest, base=job.base.digest, prompt=job.prompt_sha256)
 
     def make(folder: Path) -> Artifact:
         model = AutoModelForCausalLM.from_pretrained(
@@ -35,18 +34,17 @@ def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
         merged.to(torch.bfloat16).save_pretrained(folder)
         return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
 
-    return job.store.once(Artifact, key, make)
+    return job.store.once(Artifact, merged_key(job, trained), make)
 
 
 def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artifact]:
     """The merged model in 4 bits. No forward pass runs before saving: it would make saving lossy."""
-    key = identity("quantized", VERSION, merged=merged.digest, scheme=scheme)
 
     def make(folder: Path) -> Artifact:
         save_nf4(merged.verify().path, folder, scheme.double_quantization)
         return _describe(job, merged.digest, folder, scheme.scheme, 4)
 
-    return job.store.once(Artifact, key, make)
+    return job.store.once(Artifact, quantized_key(merged, scheme), make)
 
 
 def save_nf4(source: Path, folder: Path, double_quantization: bool = True) -> Any:

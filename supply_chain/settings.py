@@ -51,6 +51,16 @@ class Settings(BaseSettings):
         """MLflow's tracking and registry URI."""
         return self.mlflow_uri or f"sqlite:///{(self.home / 'mlflow.db').resolve()}"
 
+    @property
+    def downloads(self) -> Path:
+        """Where fetched files are cached."""
+        return self.home / "downloads"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a worker process."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"SUPPLY_CHAIN_{name.upper()}": str(value) for name, value in values.items()}
+
     @cached_property
     def cores(self) -> int:
         """Cores that this process may use."""

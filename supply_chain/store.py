@@ -7,6 +7,7 @@ written under a temporary name, synced and renamed, so that it is whole or absen
 """
 
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 import fsspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from supply_chain.errors import CorruptData, Unavailable
@@ -25,6 +26,7 @@ from supply_chain.identity import canonical_json, file_sha256, identity
 from supply_chain.settings import Settings
 
 ENTRY = "entry.json"
+log = logging.getLogger(__name__)
 
 
 class Record(BaseModel):
@@ -143,8 +145,16 @@ class Store:
         """Holds a lock between processes; the system frees it when its holder dies."""
         path = self.root / "locks" / f"{name}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            log.warning("another process is making %s; waiting for it", name[:12])
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def _path(self, kind: type[Record], key: str) -> Path:
         return self.root / kind.kind / key

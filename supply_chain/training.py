@@ -19,29 +19,14 @@ from supply_chain.compute import training_compute
 from supply_chain.data.split import read_split
 from supply_chain.encode import training_rows
 from supply_chain.errors import SupplyChainError
-from supply_chain.identity import identity
 from supply_chain.job import Job
+from supply_chain.keys import adapter_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import LoraTrain
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.settings import Settings
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
-
-VERSION = 1
-
-
-def adapter_key(job: Job) -> str:
-    """Identity of the adapter that `train` would make."""
-    return identity(
-        "adapter",
-        VERSION,
-        train=job.recipe.train,
-        base=job.base.digest,
-        splits=job.splits.digest,
-        prompt=job.prompt_sha256,
-        seed=job.settings.seed,
-    )
 
 
 def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:

@@ -1,0 +1,37 @@
+"""Identities of heavy stages, computable without the libraries that do the work.
+
+Raise a stage's version when its code would make something else from the same inputs.
+"""
+
+from supply_chain.identity import identity
+from supply_chain.job import Job
+from supply_chain.recipe.schema import Quantize
+from supply_chain.records import Artifact, Trained
+from supply_chain.store import Stored
+
+VERSIONS = {"adapter": 1, "merged": 1, "quantized": 1}
+
+
+def adapter_key(job: Job) -> str:
+    """What decides the adapter's bits, but for the machine's arithmetic."""
+    return identity(
+        "adapter",
+        VERSIONS["adapter"],
+        train=job.recipe.train,
+        base=job.base.digest,
+        splits=job.splits.digest,
+        prompt=job.prompt_sha256,
+        seed=job.settings.seed,
+    )
+
+
+def merged_key(job: Job, trained: Stored[Trained]) -> str:
+    """What decides the merged model's bits."""
+    return identity(
+        "merged", VERSIONS["merged"], adapter=trained.digest, base=job.base.digest, prompt=job.prompt_sha256
+    )
+
+
+def quantized_key(merged: Stored[Artifact], scheme: Quantize) -> str:
+    """What decides a quantized model's bits."""
+    return identity("quantized", VERSIONS["quantized"], merged=merged.digest, scheme=scheme)
