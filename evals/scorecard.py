@@ -1,0 +1,168 @@
+"""Compares every contestant on the same rows."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.estimate import Bench
+from evals.kpi import mistake_prices, usd_per_1k, usd_per_month
+from evals.predictions import read_predictions, sampled_test
+from evals.records import Contestant, Difference, Prediction, Scorecard
+from supply_chain.errors import EvidenceMismatch, InvalidInput
+from supply_chain.identity import canonical_json, identity
+from supply_chain.recipe import Recipe
+from supply_chain.records import Example, Predictions, Splits
+from supply_chain.store import Store, Stored
+
+VERSION = 1
+SPECIALIST, CHAMPION = "specialist", "champion"
+_TITLES = {
+    "majority": "Always the most frequent label",
+    "tfidf": "Word counts and a linear model",
+    "base": "Base model, not trained",
+    SPECIALIST: "Specialist, full precision",
+    CHAMPION: "Current champion",
+    "bnb-nf4": "Specialist, 4-bit (NF4)",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One contestant's stored predictions and its answers in the rows' order."""
+
+    stored: Stored[Predictions]
+    answers: list[str]
+
+    @property
+    def name(self) -> str:
+        """The contestant."""
+        return self.stored.record.contestant
+
+
+def score(
+    recipe: Recipe,
+    splits: Stored[Splits],
+    predictions: list[Stored[Predictions]],
+    candidate: str,
+    seed: int,
+    store: Store,
+) -> Stored[Scorecard]:
+    """Estimates, costs and paired differences of all contestants.
+
+    Raises EvidenceMismatch when predictions are not for these rows, InvalidInput when the
+    candidate is missing, a contestant stands twice or a row has no answer.
+    """
+    names = [p.record.contestant for p in predictions]
+    double = [name for name, times in Counter(names).items() if times > 1]
+    if candidate not in names or double:
+        raise InvalidInput(
+            f"a scorecard needs the candidate {candidate!r} and everyone once; found {', '.join(sorted(names))}"
+        )
+    key = identity(
+        "scorecard",
+        VERSION,
+        recipe=recipe.name,
+        evaluate=recipe.evaluate,
+        splits=splits.digest,
+        predictions=sorted([p.record.contestant, p.key, p.digest] for p in predictions),
+        candidate=candidate,
+        seed=seed,
+    )
+    return store.once(Scorecard, key, lambda folder: _score(recipe, splits, predictions, candidate, seed, folder))
+
+
+def _score(
+    recipe: Recipe,
+    splits: Stored[Splits],
+    predictions: Sequence[Stored[Predictions]],
+    candidate: str,
+    seed: int,
+    folder: Path,
+) -> Scorecard:
+    spec, labels = recipe.evaluate, splits.record.labels
+    mistake_prices(spec.kpis, labels)  # before anything is measured
+    rows = sampled_test(splits.verify(), spec, seed)
+    entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
+    bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed)
+    scorecard = Scorecard(
+        recipe=recipe.name,
+        metric=spec.metric,
+        candidate=candidate,
+        splits_digest=splits.digest,
+        labels=labels,
+        rows=len(rows),
+        groups=len(set(bench.groups)),
+        contestants=[_contestant(entry, bench, recipe) for entry in entries.values()],
+        differences=[
+            Difference(
+                contestant=one,
+                against=other,
+                metric=spec.metric,
+                estimate=bench.difference(spec.metric, entries[one].answers, entries[other].answers),
+            )
+            for one, other in _pairs(list(entries), candidate)
+        ],
+        confusion=_confusion(labels, bench.truth, entries[candidate].answers),
+        kpis=spec.kpis,
+    )
+    (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
+    return scorecard
+
+
+def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:
+    pairs = [(candidate, name) for name in names if name != candidate]
+    if candidate != SPECIALIST and {SPECIALIST, "tfidf"} <= set(names):
+        pairs.append((SPECIALIST, "tfidf"))
+    return pairs
+
+
+def _rank(stored: Stored[Predictions]) -> tuple[int, str]:
+    name, order = stored.record.contestant, list(_TITLES)
+    return (order.index(name) if name in order else len(order), name)
+
+
+def _entry(stored: Stored[Predictions], splits: Stored[Splits], rows: Sequence[Example]) -> Entry:
+    name = stored.record.contestant
+    if stored.record.splits_digest != splits.digest:
+        raise EvidenceMismatch(
+            f"{name} answered the splits {stored.record.splits_digest[:12]}, expected {splits.digest[:12]}; "
+            "evaluate it on these splits"
+        )
+    by_id: dict[str, Prediction] = {p.id: p for p in read_predictions(stored.verify())}
+    strange = [r.id for r in rows if r.id not in by_id] + sorted(by_id.keys() - {r.id for r in rows})
+    if strange:
+        raise EvidenceMismatch(
+            f"{name} answered {len(by_id)} rows, expected the same {len(rows)} as everyone; "
+            f"rows that differ: {', '.join(strange[:5])}. Evaluate all contestants with the same max_rows and seed"
+        )
+    changed = [r.id for r in rows if (by_id[r.id].label, by_id[r.id].group) != (r.label, r.group)]
+    if changed:
+        raise EvidenceMismatch(f"{name}: truth or group of rows {', '.join(changed[:5])} is not that of the splits")
+    return Entry(stored, [by_id[r.id].answer for r in rows])
+
+
+def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
+    record, kpis = entry.stored.record, recipe.evaluate.kpis
+    per_1k = usd_per_1k(bench, kpis, entry.answers, record.p50_ms / 1000)
+    return Contestant(
+        name=entry.name,
+        title=_TITLES.get(entry.name, entry.name),
+        model_digest=record.model_digest,
+        accuracy=bench.estimate("accuracy", entry.answers),
+        macro_f1=bench.estimate("macro_f1", entry.answers),
+        p50_ms=record.p50_ms,
+        p95_ms=record.p95_ms,
+        decisions_per_second=record.decisions_per_second,
+        size_bytes=record.size_bytes,
+        peak_memory_bytes=record.peak_memory_bytes,
+        usd_per_1k=per_1k,
+        usd_per_month=usd_per_month(per_1k, kpis),
+        predictions_key=entry.stored.key,
+        predictions_digest=entry.stored.digest,
+    )
+
+
+def _confusion(labels: Sequence[str], truth: Sequence[str], answers: Sequence[str]) -> dict[str, dict[str, int]]:
+    counts = Counter(zip(truth, answers, strict=True))
+    return {t: {a: counts[t, a] for a in labels} for t in labels}

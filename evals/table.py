@@ -1,0 +1,50 @@
+"""Figures as short strings, for the command line, Dagster and the report."""
+
+from evals.records import Estimate, Scorecard
+
+_MICRO = 0.005
+
+
+def contestant_rows(scorecard: Scorecard) -> list[dict[str, str]]:
+    """One row of plain strings for each contestant."""
+    return [
+        {
+            "contestant": contestant.title + (" (candidate)" if contestant.name == scorecard.candidate else ""),
+            "macro-F1 [95 %]": interval(contestant.macro_f1),
+            "accuracy [95 %]": interval(contestant.accuracy),
+            "p50 ms": milliseconds(contestant.p50_ms),
+            "p95 ms": milliseconds(contestant.p95_ms),
+            "size": size(contestant.size_bytes),
+            "$/1,000": usd(contestant.usd_per_1k.mean),
+        }
+        for contestant in scorecard.contestants
+    ]
+
+
+def interval(estimate: Estimate, signed: bool = False) -> str:
+    """`0.712 [0.680, 0.744]`, with signs for differences."""
+    form = "+.3f" if signed else ".3f"
+    return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def milliseconds(value: float) -> str:
+    """`412`, `8.3`, `0.94` or `< 0.01`."""
+    if value < _MICRO:
+        return "< 0.01"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def size(size_bytes: int) -> str:
+    """Decimal units: `112 MB`, `1.5 MB`, `8 B`."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size_bytes >= factor:
+            value = size_bytes / factor
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{size_bytes} B"
+
+
+def usd(value: float) -> str:
+    """`$1,234`, `$12.30` or `$0.0042`."""
+    if value >= 1000:
+        return f"${value:,.0f}"
+    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.4f}"
