@@ -9,11 +9,11 @@ from supply_chain.errors import InvalidInput
 from supply_chain.recipe.data import PackageSource, Sha256
 from supply_chain.recipe.load import load_yaml
 from supply_chain.recipe.part import Part, Surroundings
-from supply_chain.settings import PROJECT, Settings
+from supply_chain.settings import Settings
 
 
 class LocalModel(Part):
-    """A folder of safetensors and tokenizer files, relative to the project's root or absolute."""
+    """A folder of safetensors and tokenizer files; a relative path starts at the project's root."""
 
     kind: Literal["path"]
     path: str
@@ -63,11 +63,19 @@ class Catalogue(Part):
                 return model
         raise InvalidInput(f"unknown base model {name!r}; known: {', '.join(m.name for m in self.models)}")
 
-    def surroundings(self, root: Path = PROJECT) -> Surroundings:
+    def surroundings(self, root: Path) -> Surroundings:
         """What recipes may refer to."""
         return Surroundings(root, tuple(m.name for m in self.models))
 
 
 def load_catalogue(settings: Settings) -> Catalogue:
     """`base_models.yaml` of the recipes' folder. Raises InvalidRecipe with all faults."""
-    return load_yaml(settings.recipes / "base_models.yaml", Catalogue)
+    found = load_yaml(settings.recipes / "base_models.yaml", Catalogue)
+    return Catalogue(models=[_rooted(model, settings.root) for model in found.models])
+
+
+def _rooted(model: BaseModelEntry, root: Path) -> BaseModelEntry:
+    if not isinstance(model.source, LocalModel):
+        return model
+    path = str((root / model.source.path).resolve())
+    return model.model_copy(update={"source": model.source.model_copy(update={"path": path})})

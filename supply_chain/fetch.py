@@ -45,7 +45,13 @@ def _download(requirement: str, sha256: str, form: str, folder: Path, progress: 
         ignore_compatibility=True,
     )
     try:
-        best = finder.find_best_match(requirement).best
+        match = finder.find_best_match(requirement)
+        best = match.best
+        if best is None and not match.candidates:
+            raise Unavailable(
+                f"the package index does not answer or has nothing called {name}. Behind a mirror, set PIP_INDEX_URL; "
+                f"without a network, put the file into {folder}"
+            )
         if best is None:
             raise InvalidInput(f"the package index has no {form} of {requirement}: check name, version and `form`")
         part = folder / f"{best.link.filename}.part"

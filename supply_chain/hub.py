@@ -12,7 +12,6 @@ from supply_chain.fetch import Progress, fetch_package
 from supply_chain.identity import canonical_json, file_sha256, identity
 from supply_chain.recipe.data import PackageSource
 from supply_chain.records import BaseModelRecord
-from supply_chain.settings import PROJECT
 from supply_chain.store import Store, Stored
 
 VERSION = 1
@@ -120,7 +119,7 @@ def _snapshot(source: HubModel, revision: str, downloads: Path) -> Path:
 
 
 def _local(source: LocalModel) -> Path:
-    path = PROJECT / source.path
+    path = Path(source.path)
     if not path.is_dir():
         raise InvalidInput(f"base model folder {path} does not exist")
     return path

@@ -21,6 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SUPPLY_CHAIN_", extra="forbid", frozen=True)
 
+    root: Path = Field(PROJECT, description="Folder that relative paths in recipes start from.")
     home: Path = Field(PROJECT / ".supply_chain", description="Folder for everything that is made here.")
     recipes: Path = Field(PROJECT / "recipes", description="Folder with recipes, catalogue and fleet policy.")
     store: str | None = Field(None, description="fsspec URL that shares stored objects between machines.")

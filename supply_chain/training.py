@@ -100,6 +100,7 @@ def _arguments(spec: LoraTrain, compute: Compute, seed: int, work: Path) -> SFTC
         save_steps=spec.checkpoint_steps,
         save_total_limit=2,
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to="none",
         seed=seed,
         data_seed=seed,
