@@ -1,0 +1,57 @@
+"""Serves a registered model: MLflow imports this file from inside the model and calls `_load_pyfunc`.
+
+It needs `supply_chain` only. The bytes are compared with their recorded digests before they are used.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd  # type: ignore[import-untyped]
+from pydantic import TypeAdapter
+
+from supply_chain.compute import scoring_compute
+from supply_chain.errors import CorruptData
+from supply_chain.identity import file_sha256
+from supply_chain.inference import load
+from supply_chain.prompt import Renderer
+from supply_chain.recipe.schema import Prompt
+from supply_chain.scoring import label_likelihoods
+from supply_chain.settings import load_settings
+
+
+class Specialist:
+    """A loaded model that answers a table of texts."""
+
+    def __init__(self, path: Path):
+        """Loads the stored artifact in `path`. Raises CorruptData when its bytes are not the recorded ones."""
+        _verify(path)
+        serving = json.loads((path / "serving.json").read_text(encoding="utf-8"))
+        self.loaded = load(path, scoring_compute(load_settings()))
+        prompt: Any = TypeAdapter(Prompt).validate_python(serving["prompt"])
+        self.renderer = Renderer.of(prompt, serving["labels"], self.loaded.tokenizer)
+
+    def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Column `text` in; `label` and `confidence` (its share among the labels) out, in the rows' order."""
+        labels, confidences = [], []
+        for likelihoods in label_likelihoods(self.loaded, self.renderer, list(table["text"])):
+            best = max(range(len(likelihoods)), key=likelihoods.__getitem__)
+            labels.append(self.renderer.labels[best])
+            confidences.append(1 / sum(math.exp(value - likelihoods[best]) for value in likelihoods))
+        return pd.DataFrame({"label": labels, "confidence": confidences})
+
+
+def _load_pyfunc(data_path: str) -> Specialist:
+    return Specialist(Path(data_path))
+
+
+def _verify(path: Path) -> None:
+    files = json.loads((path / "entry.json").read_text(encoding="utf-8"))["files"]
+    bad = [name for name, file in files.items() if not _intact(path / name, file["sha256"])]
+    if bad:
+        raise CorruptData(f"{path}: {', '.join(bad)} are missing or damaged; register the model again")
+
+
+def _intact(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_sha256(path) == sha256

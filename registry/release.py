@@ -1,0 +1,234 @@
+"""Releases: every candidate becomes one MLflow model version; one of them is champion.
+
+Each step is found again by the release's identity, so that a killed registration goes on where it
+stopped. The version is made last, with all its tags in one transaction: it is complete or absent.
+"""
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from evals.records import Report, Scorecard
+from registry.evidence import Claims, Evidence, reread
+from registry.gate import Decision
+from registry.package import log_evidence, log_model
+from registry.server import KEY, TAG, experiment_of, run_of, tracking_server
+from registry.versions import (
+    CHALLENGER,
+    CHAMPION,
+    PREVIOUS,
+    Quality,
+    Release,
+    aliases_of,
+    champions,
+    pages,
+    release_of,
+    releases,
+)
+from supply_chain.errors import CorruptData, EvidenceMismatch
+from supply_chain.identity import canonical_json
+from supply_chain.recipe import Recipe
+from supply_chain.records import Artifact
+from supply_chain.settings import Settings
+from supply_chain.store import Store, Stored
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = ["Incumbent", "Release", "champions", "incumbent", "promote", "register", "releases", "verified"]
+_PREDECESSOR = "predecessor"
+
+
+class Incumbent(BaseModel):
+    """The champion that a candidate is compared with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: int
+    artifact_key: str
+    artifact_digest: str
+
+
+def register(  # noqa: PLR0913, PLR0917 (one argument a piece of evidence)
+    recipe: Recipe,
+    artifact: Stored[Artifact],
+    scorecard: Stored[Scorecard],
+    decision: Stored[Decision],
+    report: Stored[Report],
+    training_run: str | None,
+    settings: Settings,
+    store: Store,
+) -> Release:
+    """The version of this evidence; a refused model is registered too, with its reasons.
+
+    Raises EvidenceMismatch when the evidence is not about this artifact, CorruptData for damaged
+    bytes and Unavailable when MLflow does not answer.
+    """
+    evidence = Evidence(artifact, scorecard, decision, report)
+    evidence.check(recipe.name)
+    claims = evidence.claims(recipe.name, recipe.route)
+    with store.locked(f"registry-{recipe.name}"), tracking_server(settings) as client:
+        found = _find(client, recipe.name, claims.key)
+        if found is None:
+            found = _register(client, recipe, evidence, claims, training_run, settings, store)
+        _challenge(client, recipe.name, int(found.version))
+        return release_of(client, recipe.name, int(found.version))
+
+
+def promote(release: Release, settings: Settings, store: Store) -> Release:
+    """Makes a release the champion; the champion before it becomes `previous`.
+
+    Nothing that `release` or its tags say is believed. Raises EvidenceMismatch when the evidence
+    does not bear the promotion or names another champion than today's, CorruptData for damaged bytes.
+    """
+    name, version = release.name, release.version
+    with store.locked(f"registry-{name}"), tracking_server(settings) as client:
+        current = release_of(client, name, version)
+        evidence = verified(current, store)
+        run = client.get_run(current.run_id)
+        if run.data.tags.get(KEY) != current.tags["release"]:
+            raise EvidenceMismatch(
+                f"{name} version {version}: its tags are those of another release. Register it again."
+            )
+        rival = _incumbent(client, name, evidence.artifact.digest)
+        _check_rival(current, evidence, rival)
+        aliases = aliases_of(client, name)
+        if aliases.get(CHAMPION) == version:
+            return current
+        client.set_model_version_tag(name, str(version), TAG + _PREDECESSOR, str(rival.version) if rival else "")
+        if CHAMPION in aliases:
+            client.set_registered_model_alias(name, PREVIOUS, str(aliases[CHAMPION]))
+        if aliases.get(CHALLENGER) in (version, aliases.get(CHAMPION, version)):
+            client.delete_registered_model_alias(name, CHALLENGER)
+        client.set_registered_model_alias(name, CHAMPION, str(version))
+        return release_of(client, name, version)
+
+
+def incumbent(recipe_name: str, candidate_digest: str, settings: Settings) -> Incumbent | None:
+    """The champion to compare a candidate with, or None.
+
+    If the candidate is the champion, this is the one that it was compared with when it was
+    promoted: so an unchanged recipe finds the same evidence again.
+    """
+    with tracking_server(settings) as client:
+        return _incumbent(client, recipe_name, candidate_digest)
+
+
+def verified(release: Release, store: Store) -> Evidence:
+    """The evidence of a release that may be promoted or published, checked again.
+
+    Raises EvidenceMismatch or CorruptData that name the version.
+    """
+    claims = release.claims()
+    try:
+        evidence = reread(claims, store)
+    except (EvidenceMismatch, CorruptData) as error:
+        raise type(error)(f"{release.name} version {release.version}: {error}") from error
+    if not evidence.decision.record.promoted:
+        raise EvidenceMismatch(
+            f"{release.name} version {release.version} was refused and cannot be champion. "
+            f"{evidence.decision.record.headline}"
+        )
+    return evidence
+
+
+def _incumbent(client: "MlflowClient", name: str, candidate_digest: str) -> Incumbent | None:
+    version = aliases_of(client, name).get(CHAMPION)
+    if version is None:
+        return None
+    champion = release_of(client, name, version)
+    if champion.tags.get("artifact.digest") == candidate_digest:
+        predecessor = champion.tags.get(_PREDECESSOR)
+        if not predecessor:
+            return None
+        champion = release_of(client, name, int(predecessor))
+    artifact = champion.claims().artifact
+    return Incumbent(version=champion.version, artifact_key=artifact.key, artifact_digest=artifact.digest)
+
+
+def _check_rival(release: Release, evidence: Evidence, rival: Incumbent | None) -> None:
+    """The champion may have changed since the evaluation, or another process was faster."""
+    champion = evidence.scorecard.record.contestant(CHAMPION)
+    measured, expected = champion.model_digest if champion else None, rival.artifact_digest if rival else None
+    if measured != expected:
+        today = f"version {rival.version} ({rival.artifact_digest[:12]})" if rival else "none"
+        then = f"the champion {measured[:12]}" if measured else "no champion"
+        raise EvidenceMismatch(
+            f"{release.name} version {release.version} was compared with {then}; the champion to compare with is "
+            f"{today}. Evaluate it against that one and register it again."
+        )
+
+
+def _register(
+    client: "MlflowClient",
+    recipe: Recipe,
+    evidence: Evidence,
+    claims: Claims,
+    training_run: str | None,
+    settings: Settings,
+    store: Store,
+) -> "ModelVersion":
+    experiment = experiment_of(client, recipe.name, settings)
+    run = run_of(client, experiment, claims.key, f"release {claims.key[:12]}", {TAG + "stage": "release"})
+    log_evidence(client, run, recipe, evidence)
+    model_id = log_model(client, run, evidence.artifact, store)
+    _ensure_model(client, recipe)
+    tags = {**claims.tags(), **_described(evidence), "training_run": training_run or ""}
+    return client.create_model_version(
+        recipe.name,
+        source=f"models:/{model_id}",
+        run_id=run.info.run_id,
+        model_id=model_id,
+        tags={TAG + name: value for name, value in tags.items()},
+        description="\n".join([evidence.decision.record.headline, "", *(f"- {s}" for s in _sentences(evidence))]),
+    )
+
+
+def _described(evidence: Evidence) -> dict[str, str]:
+    """Tags that people read, and the digests that the claims reach through other records."""
+    card, decision, artifact = evidence.scorecard.record, evidence.decision.record, evidence.artifact.record
+    found = evidence.candidate.metric(card.metric)
+    outcome = {c.name: f"{'passed' if c.passed else 'failed'}: {c.sentence}" for c in decision.checks}
+    return {
+        "promoted": "yes" if decision.promoted else "no",
+        "headline": decision.headline,
+        "quality": canonical_json(Quality(metric=card.metric, **found.model_dump())),
+        "splits.digest": card.splits_digest,
+        "prompt.digest": artifact.prompt_sha256,
+        "base.name": artifact.base_name,
+        "base.digest": artifact.base_digest,
+        "chat_template.digest": artifact.chat_template_sha256,
+        "tokenizer.digest": artifact.tokenizer_sha256,
+        **{f"check.{name}": sentence for name, sentence in outcome.items()},
+    }
+
+
+def _sentences(evidence: Evidence) -> list[str]:
+    return [check.sentence for check in evidence.decision.record.checks]
+
+
+def _find(client: "MlflowClient", name: str, key: str) -> "ModelVersion | None":
+    query = f"name = '{name}' and tags.`{TAG}release` = '{key}'"
+    runs = {v.run_id: v for v in client.search_model_versions(query)}
+    for run_id, version in sorted(runs.items(), key=lambda item: int(item[1].version)):
+        # A tag that was copied by hand to another version does not make it this release.
+        if client.get_run(run_id).data.tags.get(KEY) == key:
+            return version
+    return None
+
+
+def _ensure_model(client: "MlflowClient", recipe: Recipe) -> None:
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    try:
+        client.create_registered_model(recipe.name, {TAG + "owner": recipe.owner}, recipe.description)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _challenge(client: "MlflowClient", name: str, version: int) -> None:
+    """The newest version is the challenger until it has another part."""
+    newest = max(int(v.version) for v in pages(client.search_model_versions, filter_string=f"name = '{name}'"))
+    if version == newest and version not in aliases_of(client, name).values():
+        client.set_registered_model_alias(name, CHALLENGER, str(version))
