@@ -1,10 +1,13 @@
 """Evidence made by hand: scorecards with chosen figures, and everything that is stored around them."""
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from evals.records import Contestant, Difference, Estimate, Report, Scorecard
+from registry.evidence import Evidence
 from registry.gate import Decision, judge
+from registry.release import Release
 from supply_chain.identity import canonical_json, identity
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
@@ -105,3 +108,13 @@ def evidence_for(
     card = store_scorecard(scorecard(recipe.name, artifact.digest, champion, **changes), store)
     decision = judge(recipe.promote, card, store)
     return card, decision, store_report(card, decision, store)
+
+
+def release_made_by_hand(recipe: Recipe, store: Store, version: int = 1, salt: str = "", **changes) -> Release:
+    """A release as MLflow would show it, without MLflow."""
+    artifact = store_artifact(recipe, store, salt=salt)
+    claims = Evidence(artifact, *evidence_for(recipe, artifact, store, **changes)).claims(recipe.name, recipe.route)
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    return Release(
+        name=recipe.name, version=version, run_id="r", aliases=["champion"], created=created, tags=claims.tags()
+    )

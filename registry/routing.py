@@ -1,0 +1,120 @@
+"""The routing manifest: which specialists may answer, where their bytes are and who gets which request.
+
+Its JSON Schema is published as `manifest.schema.json`; readers in any language need that file alone.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry.fleet import Fallback
+from registry.versions import Quality
+from supply_chain.recipe.data import Sha256
+from supply_chain.recipe.schema import Prompt
+
+SCHEMA = Path(__file__).with_name("manifest.schema.json")
+
+
+class Entry(BaseModel):
+    """A block of the manifest: unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class MlflowVersion(Entry):
+    """The version in MLflow's model registry."""
+
+    name: str
+    version: int = Field(ge=1)
+
+
+class ArtifactAt(Entry):
+    """A folder of weights, tokenizer, `serving.json` and `entry.json`."""
+
+    uri: str
+    """Where the folder is."""
+    sha256: Sha256
+    """SHA-256 of the compact JSON `{"files":{NAME:SHA-256,…},"stage":"files","version":1}` with sorted keys, over
+    the files that `entry.json` lists."""
+    format: str
+    size_bytes: int = Field(ge=0)
+
+
+class ServedPrompt(Entry):
+    """How a text becomes model input, and labels become answers."""
+
+    block: Prompt
+    sha256: Sha256
+    """Identity of prompt block, labels and renderer."""
+
+
+class Base(Entry):
+    """The base model that the specialist was trained from."""
+
+    name: str
+    digest: Sha256
+
+
+class LatencyMs(Entry):
+    """Wall time of single decisions on the machine that evaluated."""
+
+    p50: float
+    p95: float
+
+
+class Model(Entry):
+    """One promoted specialist."""
+
+    name: str
+    mlflow: MlflowVersion
+    artifact: ArtifactAt
+    chat_template_sha256: Sha256
+    tokenizer_sha256: Sha256
+    prompt: ServedPrompt
+    labels: list[str]
+    base: Base
+    license: str
+    quality: Quality
+    latency_ms: LatencyMs
+    size_bytes: int
+
+
+class ModelRoute(Entry):
+    """Requests that reach one specialist."""
+
+    task: str
+    keywords: list[str]
+    model: str
+    fallback: str
+    """Another specialist's name or that of the fleet's fallback."""
+
+
+class RoutingManifest(Entry):
+    """One generation of the fleet."""
+
+    schema_version: Literal[1] = 1
+    generation: Annotated[int, Field(ge=1)]
+    previous: Sha256 | None
+    """SHA-256 of the previous generation's file."""
+    fleet: str
+    models: list[Model]
+    routes: list[ModelRoute]
+    fallback: Fallback
+
+
+def schema() -> dict[str, Any]:
+    """The manifest's JSON Schema; `manifest.schema.json` holds the same."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **RoutingManifest.model_json_schema(mode="serialization"),
+    }
+
+
+def schema_text() -> str:
+    """What `manifest.schema.json` must hold. Write it anew after a change of these records:
+
+    `python -c "from registry.routing import *; SCHEMA.write_text(schema_text())"`
+    """
+    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
