@@ -44,7 +44,14 @@ def size(size_bytes: int) -> str:
 
 
 def usd(value: float) -> str:
-    """`$1,234`, `$12.30` or `$0.0042`."""
+    """`$1,234`, `$12.30`, `$0.02` or `$0.0042`."""
     if value >= 1000:
         return f"${value:,.0f}"
-    return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.4f}"
+    whole_cents = abs(value - round(value, 2)) < 1e-9
+    return f"${value:.2f}" if value >= 0.1 or whole_cents else f"${value:.4f}"
+
+
+def percent(share: float) -> str:
+    """`93 %` that no line break parts; only what is exactly 0 or 1 is shown as such."""
+    shown = "< 1" if 0 < share < 0.005 else "> 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    return f"{shown} %".replace(" ", "\N{NO-BREAK SPACE}")

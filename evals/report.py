@@ -1,0 +1,198 @@
+"""The report: the verdict first, then everything it rests on. HTML, Markdown and JSON say the same."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from evals.drawing import Axis
+from evals.kpi import mistake_prices
+from evals.predictions import read_predictions
+from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
+from evals.summary import summarize
+from evals.table import interval, milliseconds, percent, size, usd
+from supply_chain.data.split import NAMES, read_split
+from supply_chain.errors import EvidenceMismatch
+from supply_chain.identity import canonical_json, identity
+from supply_chain.recipe import Recipe
+from supply_chain.records import Predictions, Splits
+from supply_chain.store import Store, Stored
+
+VERSION = 1
+_TEMPLATES = Path(__file__).parent / "templates"
+_SHOWN_MISTAKES = 10
+_SHOWN_LABELS = 12
+_METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One test row that the candidate got wrong."""
+
+    text: str
+    truth: str
+    answer: str
+    confidence: float
+    usd: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a report shows."""
+
+    recipe: Recipe
+    scorecard: Stored[Scorecard]
+    splits: Stored[Splits]
+    verdict: Verdict
+    decision_digest: str
+    lineage: dict[str, str]
+    predictions: Stored[Predictions]
+
+    @property
+    def card(self) -> Scorecard:
+        """The scorecard's record."""
+        return self.scorecard.record
+
+    @property
+    def candidate(self) -> Contestant:
+        """The contestant that may ship."""
+        found = self.card.contestant(self.card.candidate)
+        assert found is not None
+        return found
+
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
+        """Every wrong answer, the most confident first."""
+        texts = {e.id: e.text for e in read_split(self.splits, "test")}
+        price = mistake_prices(self.card.kpis, self.card.labels)
+        wrong: list[Prediction] = [p for p in read_predictions(self.predictions.verify()) if p.answer != p.label]
+        wrong.sort(key=lambda p: (-p.confidence, p.id))
+        return [Mistake(texts[p.id], p.label, p.answer, p.confidence, price[p.label, p.answer]) for p in wrong]
+
+    @property
+    def costliest(self) -> list[Mistake]:
+        """Every wrong answer, the dearest first."""
+        return sorted(self.mistakes, key=lambda m: -m.usd)
+
+
+def render_report(
+    recipe: Recipe,
+    scorecard: Stored[Scorecard],
+    splits: Stored[Splits],
+    verdict: Verdict,
+    decision_digest: str,
+    lineage: dict[str, str],
+    store: Store,
+) -> Stored[Report]:
+    """Renders a scorecard and what the gates said about it.
+
+    `lineage` names what the candidate was made from, each with its digest. Raises
+    EvidenceMismatch when scorecard, splits and predictions do not belong together.
+    """
+    key = identity(
+        "report",
+        VERSION,
+        recipe=recipe,
+        scorecard=scorecard.digest,
+        splits=splits.digest,
+        verdict=verdict,
+        decision=decision_digest,
+        lineage=lineage,
+    )
+
+    def make(folder: Path) -> Report:
+        predictions = _predictions(scorecard.verify(), splits.verify(), store)
+        evidence = Evidence(recipe, scorecard, splits, verdict, decision_digest, lineage, predictions)
+        return _render(evidence, folder)
+
+    return store.once(Report, key, make)
+
+
+def _predictions(scorecard: Stored[Scorecard], splits: Stored[Splits], store: Store) -> Stored[Predictions]:
+    if scorecard.record.splits_digest != splits.digest:
+        raise EvidenceMismatch("the scorecard was made on other splits than those to be reported; score again")
+    candidate = scorecard.record.contestant(scorecard.record.candidate)
+    found = store.find(Predictions, candidate.predictions_key) if candidate else None
+    if candidate is None or found is None or found.digest != candidate.predictions_digest:
+        raise EvidenceMismatch(
+            f"the store does not hold the predictions that {scorecard.record.candidate} was scored on; score again"
+        )
+    return found
+
+
+def _render(evidence: Evidence, folder: Path) -> Report:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"interval": interval, "ms": milliseconds, "size": size, "usd": usd, "percent": percent}
+    page = environment.get_template("report.html.j2").render(_view(evidence))
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    (folder / "summary.md").write_text(summarize(evidence.recipe, evidence.card, evidence.verdict), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(_twin(evidence), indent=2, ensure_ascii=False), encoding="utf-8")
+    return Report(
+        scorecard_digest=evidence.scorecard.digest,
+        decision_digest=evidence.decision_digest,
+        title=f"{evidence.recipe.name}: {evidence.verdict.headline}",
+        promoted=evidence.verdict.promoted,
+    )
+
+
+def _view(evidence: Evidence) -> dict[str, Any]:
+    card, prices = evidence.card, mistake_prices(evidence.card.kpis, evidence.card.labels)
+    confused = [(n, t, a, prices[t, a]) for t, row in card.confusion.items() for a, n in row.items() if t != a and n]
+    return {
+        "recipe": evidence.recipe,
+        "card": card,
+        "candidate": evidence.candidate,
+        "full": card.contestant("specialist"),
+        "metric": card.metric,
+        "metric_name": _METRICS[card.metric],
+        "verdict": evidence.verdict,
+        "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
+        "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
+        "titles": {c.name: c.title for c in card.contestants},
+        "whole_matrix": len(card.labels) <= _SHOWN_LABELS,
+        "confused": sorted(confused, key=lambda c: (-c[0], c[1:3]))[:_SHOWN_LABELS],
+        "prices": prices,
+        "mistakes": len(evidence.mistakes),
+        "confident": evidence.mistakes[:_SHOWN_MISTAKES],
+        "costly": evidence.costliest[:_SHOWN_MISTAKES],
+        "splits": evidence.splits.record,
+        "names": NAMES,
+        "lineage": _lineage(evidence),
+    }
+
+
+def _lineage(evidence: Evidence) -> dict[str, str]:
+    own = {
+        "splits": evidence.splits.digest,
+        "candidate's weights": evidence.candidate.model_digest,
+        "candidate's predictions": evidence.candidate.predictions_digest,
+        "scorecard": evidence.scorecard.digest,
+        "decision": evidence.decision_digest,
+    }
+    return {**evidence.lineage, **{name: digest for name, digest in own.items() if name not in evidence.lineage}}
+
+
+def _twin(evidence: Evidence) -> dict[str, Any]:
+    twin: dict[str, Any] = json.loads(
+        canonical_json(
+            {
+                "recipe": evidence.recipe,
+                "verdict": evidence.verdict,
+                "scorecard": evidence.card,
+                "data": evidence.splits.record,
+                "lineage": _lineage(evidence),
+            }
+        )
+    )
+    shown = {"most_confident": evidence.mistakes, "most_costly": evidence.costliest}
+    twin["mistakes"] = {name: [vars(m) for m in found[:_SHOWN_MISTAKES]] for name, found in shown.items()}
+    return twin
