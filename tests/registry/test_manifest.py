@@ -197,9 +197,7 @@ def test_an_edited_current_manifest_is_found(release, settings, store):
 def test_a_half_written_generation_is_found(release, settings, store):
     path = publish([release], FLEET, settings, store).path
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(
-        CorruptData, match=r"generation 1 was damaged .*000001\.json is not a whole manifest"
-    ):
+    with pytest.raises(CorruptData, match=r"generation 1 was damaged .*000001\.json is not a whole manifest"):
         publish([release], FLEET, settings, store)
 
 

@@ -30,13 +30,13 @@ def two_champions(home: Path) -> None:
         champion = artifact.digest
 
 
-def ten_generations(home: Path) -> None:
-    """Publishes the next generations up to the tenth."""
+def forty_generations(home: Path) -> None:
+    """Publishes the next generations up to the fortieth."""
     settings = Settings(home=home)
     store = Store.of(settings)
     release = Release.model_validate_json((home / "release.json").read_text())
     generation = 0
-    while generation < 10:
+    while generation < 40:
         version = len(list((home / "manifests").glob("[0-9]*.json"))) + 1
         generation = publish([numbered(release, version)], FLEET, settings, store).manifest.generation
 
