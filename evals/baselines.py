@@ -6,16 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.keys import answers_key
 from evals.predictions import sampled_test, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.split import read_split
 from supply_chain.errors import InvalidInput
-from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 1
 Shares = Sequence[Sequence[float]]
 
 
@@ -34,16 +33,7 @@ def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: in
     """
     if name not in _FIT:
         raise InvalidInput(f"no baseline {name!r}; known: {', '.join(_FIT)}")
-    spec = recipe.evaluate
-    key = identity(
-        "baseline",
-        VERSION,
-        name=name,
-        splits=splits.digest,
-        max_rows=spec.max_rows,
-        latency_rows=spec.latency_rows,
-        seed=seed,
-    )
+    key = answers_key(name, "", splits, recipe, seed)
     return store.once(Predictions, key, lambda folder: _predict(name, splits, recipe, seed, folder))
 
 

@@ -24,17 +24,16 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from evals.keys import answers_key
 from evals.predictions import sampled_test, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.errors import InvalidInput
-from supply_chain.identity import identity
 from supply_chain.inference import Loaded, load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 1
 _TASK = Path(__file__).parent / "tasks" / "classification.yaml"
 _FEATURES = Features({"context": Value("string"), "choices": List(Value("string")), "target": Value("int64")})
 _BATCH_ROWS, _BATCH_TOKENS = 16, 2048
@@ -93,18 +92,7 @@ def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
     weights that cannot be loaded and InvalidInput for a prompt whose labels do not start at a
     token's start, or that is longer than the model's context.
     """
-    labels, spec = splits.record.labels, recipe.evaluate
-    key = identity(
-        "predictions",
-        VERSION,
-        contestant=contestant,
-        model=model_digest,
-        splits=splits.digest,
-        prompt=Renderer(recipe.prompt, tuple(labels)).sha256,
-        max_rows=spec.max_rows,
-        latency_rows=spec.latency_rows,
-        seed=seed,
-    )
+    key = answers_key(contestant, model_digest, splits, recipe, seed)
     subject = Subject(contestant, path, model_digest, size_bytes)
     return store.once(Predictions, key, lambda folder: _predict(subject, splits, recipe, compute, seed, folder))
 

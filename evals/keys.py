@@ -2,27 +2,34 @@
 
 from supply_chain.identity import identity
 from supply_chain.job import Job
+from supply_chain.prompt import Renderer
+from supply_chain.recipe import Recipe
+from supply_chain.records import Splits
+from supply_chain.store import Stored
 
 VERSION = 1
 
 
 def baseline_key(name: str, job: Job) -> str:
     """What decides a baseline's answers."""
-    return identity("baseline", VERSION, name=name, **_rows(job))
+    return answers_key(name, "", job.splits, job.recipe, job.settings.seed)
 
 
 def model_key(contestant: str, model_digest: str, job: Job) -> str:
     """What decides a model's answers; its digest covers the tokenizer and its chat template."""
-    return identity(
-        "predictions", VERSION, contestant=contestant, model=model_digest, prompt=job.prompt_sha256, **_rows(job)
-    )
+    return answers_key(contestant, model_digest, job.splits, job.recipe, job.settings.seed)
 
 
-def _rows(job: Job) -> dict[str, object]:
-    spec = job.recipe.evaluate
-    return {
-        "splits": job.splits.digest,
+def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], recipe: Recipe, seed: int) -> str:
+    """What decides one contestant's answers and timings, but for the machine; baselines have no digest."""
+    spec = recipe.evaluate
+    rows = {
+        "splits": splits.digest,
         "max_rows": spec.max_rows,
         "latency_rows": spec.latency_rows,
-        "seed": job.settings.seed,
+        "seed": seed,
     }
+    if not model_digest:
+        return identity("baseline", VERSION, name=contestant, **rows)
+    prompt = Renderer(recipe.prompt, tuple(splits.record.labels)).sha256
+    return identity("predictions", VERSION, contestant=contestant, model=model_digest, prompt=prompt, **rows)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from evals.harness import Scorer, check_tokens, decide, predict_model, softmax
 from evals.predictions import read_predictions, sampled_test
@@ -143,3 +144,18 @@ def test_broken_weights_give_an_error_and_no_zero(tiny_model: Path, tmp_path, ti
     broken.tokenizer.save_pretrained(tmp_path / "broken")
     with pytest.raises(InvalidInput, match=r"row \d+: no answer"):
         predict_model("base", tmp_path / "broken", "f" * 64, 1, tiny_splits, tiny_recipe, compute, 17, store)
+
+
+def test_stored_4_bit_weights_answer_twice_the_same(tiny_model, tmp_path, tiny_splits, tiny_recipe, compute, store):
+    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, quantization_config=quantization, device_map={"": "cpu"})
+    model.save_pretrained(tmp_path / "nf4")
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path / "nf4")
+    path, args = tmp_path / "nf4", (tiny_splits, tiny_recipe, compute, 17)
+    once = predict_model("bnb-nf4", path, "4" * 64, 1, *args, store)
+    again = predict_model("bnb-nf4", path, "4" * 64, 1, *args, Store(tmp_path / "again"))
+    assert once.digest == again.digest
+    full = predict_model("base", tiny_model, "d" * 64, 1, *args, store)
+    assert once.digest != full.digest
+    pairs = zip(read_predictions(once), read_predictions(full), strict=True)
+    assert max(abs(a.confidence - b.confidence) for a, b in pairs) < 0.05
