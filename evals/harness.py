@@ -43,7 +43,7 @@ class Scorer(HFLM):
     """HFLM over a loaded model that also notes the seconds spent scoring.
 
     Labels of one token share a forward pass (`logits_cache`). Log-probabilities are taken in
-    float32, since bfloat16 makes ties of near answers.
+    float32, since bfloat16 makes ties of near answers. No token is added, as in training.
     """
 
     def __init__(self, loaded: Loaded):
@@ -51,6 +51,7 @@ class Scorer(HFLM):
             pretrained=loaded.model,
             tokenizer=loaded.tokenizer,
             backend="causal",
+            add_bos_token=False,
             softmax_dtype=torch.float32,
             logits_cache=True,
         )

@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lm_eval.api.instance import Instance
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from evals.harness import Scorer, check_tokens, decide, predict_model, softmax
@@ -14,7 +16,10 @@ from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.schema import ChatPrompt, PlainPrompt
 from supply_chain.records import Compute, Predictions, Splits
+from supply_chain.scoring import label_likelihoods
 from supply_chain.store import Store, Stored
+
+CHAT = ChatPrompt(kind="chat", instruction="Label.", answers={"negative": "n", "neutral": "0", "positive": "p"})
 
 
 @pytest.fixture
@@ -159,3 +164,18 @@ def test_stored_4_bit_weights_answer_twice_the_same(tiny_model, tmp_path, tiny_s
     assert once.digest != full.digest
     pairs = zip(read_predictions(once), read_predictions(full), strict=True)
     assert max(abs(a.confidence - b.confidence) for a, b in pairs) < 0.05
+
+
+@pytest.mark.parametrize("prompt", [PlainPrompt(answers={"neutral": "usual standard"}), CHAT], ids=["plain", "chat"])
+def test_evaluation_scores_as_serving_does_whatever_the_tokenizer_would_add(loaded, prompt):
+    bos = loaded.tokenizer.bos_token
+    loaded.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, loaded.tokenizer.bos_token_id)]
+    )
+    assert loaded.tokenizer.encode("x")[0] == loaded.tokenizer.bos_token_id
+    renderer = Renderer.of(prompt, ["negative", "neutral", "positive"], loaded.tokenizer)
+    context, scorer = renderer.context("the phone is great"), Scorer(loaded)
+    requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
+    found = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]
+    served = label_likelihoods(loaded, renderer, ["the phone is great"])
+    assert softmax([found])[0] == pytest.approx(softmax(served)[0], abs=1e-5)
