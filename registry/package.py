@@ -1,10 +1,7 @@
 """What a release leaves in MLflow: params, metrics, data set, evidence files and a model that loads."""
 
 import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +18,7 @@ from supply_chain.store import Store, Stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, LoggedModel, Run
 
 _REQUIREMENTS = [
     "torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "pandas", "pydantic", "pydantic-settings",
@@ -34,12 +31,9 @@ _FIGURES = (
 
 def log_evidence(client: "MlflowClient", run: "Run", recipe: Recipe, evidence: Evidence) -> None:
     """Params, metrics, data set and files of a release. What another attempt logged is not doubled."""
-    import mlflow  # noqa: PLC0415
-    from mlflow.data.code_dataset_source import CodeDatasetSource  # noqa: PLC0415
-    from mlflow.data.meta_dataset import MetaDataset  # noqa: PLC0415
     from mlflow.entities import Metric, Param  # noqa: PLC0415
 
-    run_id, card = run.info.run_id, evidence.scorecard.record
+    run_id = run.info.run_id
     params = [Param(k, v) for k, v in flat(recipe).items() if k not in run.data.params]
     for start in range(0, len(params), 100):
         client.log_batch(run_id, params=params[start : start + 100])
@@ -47,46 +41,65 @@ def log_evidence(client: "MlflowClient", run: "Run", recipe: Recipe, evidence: E
     metrics = [Metric(k, v, run.info.start_time, 0) for k, v in figures(evidence).items()]
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
-    for stored, place in (
-        (evidence.scorecard, "scorecard"),
-        (evidence.decision, "decision"),
-        (evidence.report, "report"),
-    ):
-        client.log_artifacts(run_id, str(stored.path), place)
-    source = {"source": canonical_json(recipe.data.source), "license": recipe.data.license}
-    data = MetaDataset(CodeDatasetSource(source), f"{recipe.name} splits", card.splits_digest[:36])
-    with mlflow.start_run(run_id=run_id):
-        mlflow.log_input(data, context="evaluation", tags={"splits_digest": card.splits_digest})
+    for stored in (evidence.scorecard, evidence.decision, evidence.report):
+        client.log_artifacts(run_id, str(stored.path), stored.record.kind)
+    client.log_inputs(run_id, [_data(recipe, evidence.scorecard.record.splits_digest)])
 
 
 def log_model(client: "MlflowClient", run: "Run", artifact: Stored[Artifact], store: Store) -> str:
     """Uploads the artifact as a model of `run`, once; returns its id. Clears what a killed attempt left."""
-    import mlflow.pyfunc  # noqa: PLC0415
-    from mlflow.models import ModelSignature  # noqa: PLC0415
-    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+    from mlflow.entities import LoggedModelOutput  # noqa: PLC0415
 
-    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"):
+    run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if model.status == "READY":
             return str(model.model_id)
         client.delete_logged_model(model.model_id)
         if model.artifact_location.startswith("/"):
             shutil.rmtree(Path(model.artifact_location).parent, ignore_errors=True)
-    signature = ModelSignature(
-        Schema([ColSpec("string", "text")]), Schema([ColSpec("string", "label"), ColSpec("double", "confidence")])
-    )
-    place = store.root / "tmp" / f"model-{run.info.run_id}"
-    with _workplace(place) as folder, warnings.catch_warnings(), mlflow.start_run(run.info.run_id):
+    # Beside the store, not in the system's own folder for such files: weights may not fit there.
+    folder = store.root / "tmp" / f"model-{run_id}"
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process; the lock is ours
+    try:
+        model = client.create_logged_model(experiment_id, "specialist", run_id)
+        _save(model, run_id, artifact, folder)
+        client.log_model_artifacts(model.model_id, str(folder / "model"))
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        client.finalize_logged_model(model.model_id, "READY")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return str(model.model_id)
+
+
+def _save(model: "LoggedModel", run_id: str, artifact: Stored[Artifact], folder: Path) -> None:
+    """Writes `folder / "model"` in MLflow's format. Not `mlflow.transformers`: it may lose weights silently."""
+    import mlflow.pyfunc  # noqa: PLC0415
+    from mlflow.models import Model, ModelSignature  # noqa: PLC0415
+    from mlflow.types import ColSpec, Schema  # noqa: PLC0415
+
+    with warnings.catch_warnings():
         # An example would make MLflow load the whole model to try it; the signature says enough.
         warnings.filterwarnings("ignore", message=".*input example.*")
-        logged = mlflow.pyfunc.log_model(
-            name="specialist",
+        mlflow.pyfunc.save_model(
+            path=str(folder / "model"),
+            mlflow_model=Model(model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id),
             loader_module="registry.pyfunc",
             data_path=str(artifact.path),
             code_paths=_code(folder / "code"),
-            signature=signature,
+            signature=ModelSignature(
+                Schema([ColSpec("string", "text")]),
+                Schema([ColSpec("string", "label"), ColSpec("double", "confidence")]),
+            ),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS],
         )
-    return str(logged.model_id)
+
+
+def _data(recipe: Recipe, splits_digest: str) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag  # noqa: PLC0415
+
+    source = {"tags": {"source": canonical_json(recipe.data.source), "license": recipe.data.license}}
+    data = Dataset(f"{recipe.name} splits", splits_digest[:36], "code", canonical_json(source))  # 36 is MLflow's most
+    return DatasetInput(data, [InputTag("mlflow.data.context", "evaluation"), InputTag("splits_digest", splits_digest)])
 
 
 def figures(evidence: Evidence) -> dict[str, float]:
@@ -128,16 +141,3 @@ def _code(folder: Path) -> list[str]:
     for name in ("__init__.py", "pyfunc.py"):
         shutil.copyfile(Path(registry.__path__[0]) / name, folder / "registry" / name)
     return [str(folder / "supply_chain"), str(folder / "registry")]
-
-
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder for MLflow's copies on the store's disk, for weights may not fit into the system's own."""
-    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process; the lock is ours
-    folder.mkdir(parents=True)
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)

@@ -172,6 +172,7 @@ def _register(
     run = run_of(client, experiment, claims.key, f"release {claims.key[:12]}", {TAG + "stage": "release"})
     log_evidence(client, run, recipe, evidence)
     model_id = log_model(client, run, evidence.artifact, store)
+    client.set_terminated(run.info.run_id, "FINISHED")
     _ensure_model(client, recipe)
     tags = {**claims.tags(), **_described(evidence), "training_run": training_run or ""}
     return client.create_model_version(

@@ -25,7 +25,7 @@ KEY = TAG + "key"
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
@@ -45,7 +45,7 @@ def tracking_server(settings: Settings) -> Iterator["MlflowClient"]:
     try:
         if settings.mlflow_uri is None:
             _lay_database(settings.home)
-        # The fluent calls and the model registry's SQL store take the address from here.
+        # The model registry's SQL store looks up logged models at the address that is set here.
         mlflow.set_tracking_uri(settings.tracking_uri)
         mlflow.set_registry_uri(settings.tracking_uri)
         yield mlflow.MlflowClient(settings.tracking_uri, settings.tracking_uri)

@@ -10,7 +10,7 @@ import pytest
 
 from registry.release import incumbent, promote, register
 from supply_chain.data.split import read_split
-from supply_chain.errors import InvalidInput
+from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
@@ -51,9 +51,9 @@ def champion(
 def test_served_by_alias_as_it_was_evaluated(
     champion: Stored, settings: Settings, tiny_splits: Stored[Splits], tiny_recipe: Recipe, tmp_path: Path
 ):
-    from lm_eval.api.instance import Instance  # noqa: PLC0415
+    from lm_eval.api.instance import Instance
 
-    from evals.harness import Scorer, softmax  # noqa: PLC0415 (seconds)
+    from evals.harness import Scorer, softmax
 
     texts = [row.text for row in read_split(tiny_splits, "test")][:6]
     result = serve(settings, texts, tmp_path)
@@ -71,15 +71,19 @@ def test_served_by_alias_as_it_was_evaluated(
     assert found["answers"]["confidence"] == pytest.approx([max(row) for row in shares], abs=2e-3)
 
 
-def test_damaged_weights_are_not_served(champion: Stored, settings: Settings, tmp_path: Path):
-    (weights,) = settings.home.glob("mlflow-artifacts/**/model.safetensors")
+def test_damaged_weights_are_not_served(tiny_recipe: Recipe, tiny_model: Path, store: Store):
+    from registry.pyfunc import _load_pyfunc
+
+    artifact = store_artifact(tiny_recipe, store, model=tiny_model)
+    weights = artifact.path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    result = serve(settings, ["the phone is great"], tmp_path)
-    assert result.returncode != 0 and "model.safetensors are missing or damaged" in result.stderr
+    (artifact.path / "tokenizer.json").unlink()
+    with pytest.raises(CorruptData, match=r"model\.safetensors, tokenizer\.json are missing or damaged"):
+        _load_pyfunc(str(artifact.path))
 
 
 def test_long_labels_share_passes_and_count_every_token(tiny_model: Path, tiny_recipe: Recipe):
-    import torch  # noqa: PLC0415
+    import torch
 
     loaded = load(tiny_model, Compute(device="cpu", dtype="float32", attention="eager", threads=1))
     renderer = Renderer.of(tiny_recipe.prompt, ["good, very", "good, not", "bad"], loaded.tokenizer)

@@ -219,7 +219,7 @@ def test_a_scorecard_edited_before_registration_is_found(chain: Chain):
     better = scorecard(chain.recipe.name, artifact.digest)
     edit(card.path / "entry.json", lambda e: e.update(record=better.model_dump(mode="json")))
     card = chain.store.find(type(better), card.key)
-    from registry.gate import judge  # noqa: PLC0415
+    from registry.gate import judge
 
     decision = judge(chain.recipe.promote, card, chain.store)
     assert decision.record.promoted
