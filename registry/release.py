@@ -16,6 +16,7 @@ from registry.server import KEY, TAG, experiment_of, run_of, tracking_server
 from registry.versions import (
     CHALLENGER,
     CHAMPION,
+    OWNER,
     PREVIOUS,
     Quality,
     Release,
@@ -222,7 +223,7 @@ def _ensure_model(client: "MlflowClient", recipe: Recipe) -> None:
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     try:
-        client.create_registered_model(recipe.name, {TAG + "owner": recipe.owner}, recipe.description)
+        client.create_registered_model(recipe.name, {OWNER: recipe.owner}, recipe.description)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evals.records import Metric
 from registry.evidence import Claims
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+OWNER = TAG + "owner"
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 
@@ -58,8 +59,11 @@ class Release(BaseModel):
 
     @property
     def quality(self) -> Quality | None:
-        """What was measured, or None if the tag is missing."""
-        return Quality.model_validate_json(self.tags["quality"]) if "quality" in self.tags else None
+        """What was measured, or None if the tag is missing or was edited beyond reading."""
+        try:
+            return Quality.model_validate_json(self.tags.get("quality", ""))
+        except ValidationError:
+            return None
 
     @property
     def digests(self) -> dict[str, str]:
@@ -89,9 +93,10 @@ def releases(settings: Settings) -> list[Release]:
 
 
 def champions(settings: Settings) -> list[Release]:
-    """Every champion, by name. Raises EvidenceMismatch for one that this chain did not register."""
+    """Every champion of this chain's models, by name. Other models of a shared server are left alone."""
     with tracking_server(settings) as client:
-        models = [m for m in pages(client.search_registered_models) if CHAMPION in m.aliases]
+        registered = pages(client.search_registered_models)
+        models = [m for m in registered if CHAMPION in m.aliases and OWNER in m.tags]
         return [
             release_of(client, model.name, int(model.aliases[CHAMPION]))
             for model in sorted(models, key=lambda m: str(m.name))

@@ -5,7 +5,7 @@ import sys
 
 from supply_chain.settings import PROJECT
 
-LIGHT = "evidence fleet gate manifest package release routing server tracking versions".split()
+LIGHT = ["evidence", "fleet", "gate", "manifest", "package", "release", "routing", "server", "tracking", "versions"]
 
 
 def test_mlflow_and_torch_wait():

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from registry.manifest import publish
 from registry.release import Release, champions, incumbent, promote, register, releases
 from supply_chain.errors import CorruptData, EvidenceMismatch, Unavailable
 from supply_chain.identity import canonical_json
@@ -11,6 +12,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.settings import Settings
 from supply_chain.store import Store
 from tests.registry.evidence import estimate, evidence_for, scorecard, store_artifact, store_report, store_scorecard
+from tests.registry.work import FLEET
 
 LOSES = {"differences": {"tfidf": estimate(0.0, -0.1, 0.1)}}
 
@@ -244,6 +246,34 @@ def test_a_champion_from_elsewhere_is_not_an_incumbent(chain: Chain):
     with pytest.raises(EvidenceMismatch, match="tiny_reviews version 1 was not registered by this chain"):
         incumbent("tiny_reviews", "a" * 64, chain.settings)
     assert releases(chain.settings) == []
+
+
+def test_models_of_others_are_left_alone(chain: Chain):
+    first = chain.promote(chain.release())
+    chain.client.create_registered_model("theirs")
+    chain.client.create_model_version("theirs", "/nowhere")
+    chain.client.set_registered_model_alias("theirs", "champion", "1")
+    assert champions(chain.settings) == [first] == releases(chain.settings)
+
+
+def test_a_version_put_in_by_hand_is_not_published(chain: Chain):
+    chain.release()
+    chain.client.create_model_version("tiny_reviews", "/nowhere")
+    chain.client.set_registered_model_alias("tiny_reviews", "champion", "2")
+    with pytest.raises(EvidenceMismatch, match="tiny_reviews version 2 was not registered by this chain"):
+        publish(champions(chain.settings), FLEET, chain.settings, chain.store)
+
+
+def test_a_refused_champion_is_not_published(chain: Chain):
+    chain.release(**LOSES)
+    chain.client.set_registered_model_alias("tiny_reviews", "champion", "1")
+    with pytest.raises(EvidenceMismatch, match="tiny_reviews version 1 was refused"):
+        publish(champions(chain.settings), FLEET, chain.settings, chain.store)
+
+
+def test_an_unreadable_tag_does_not_stop_the_list(chain: Chain):
+    chain.retag(chain.release(), "quality", "very good")
+    assert releases(chain.settings)[0].quality is None
 
 
 def test_releases_are_listed_newest_first(chain: Chain):
