@@ -51,15 +51,15 @@ def log_model(client: "MlflowClient", run: "Run", artifact: Stored[Artifact], st
     from mlflow.entities import LoggedModelOutput  # noqa: PLC0415
 
     run_id, experiment_id = run.info.run_id, run.info.experiment_id
+    # Beside the store, not in the system's own folder for such files: weights may not fit there.
+    folder = store.root / "tmp" / f"model-{run_id}"
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process; the lock is ours
     for model in client.search_logged_models([experiment_id], f"source_run_id = '{run_id}'"):
         if model.status == "READY":
             return str(model.model_id)
         client.delete_logged_model(model.model_id)
         if model.artifact_location.startswith("/"):
             shutil.rmtree(Path(model.artifact_location).parent, ignore_errors=True)
-    # Beside the store, not in the system's own folder for such files: weights may not fit there.
-    folder = store.root / "tmp" / f"model-{run_id}"
-    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process; the lock is ours
     try:
         model = client.create_logged_model(experiment_id, "specialist", run_id)
         _save(model, run_id, artifact, folder)
