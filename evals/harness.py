@@ -27,11 +27,14 @@ from lm_eval.tasks import TaskManager
 from evals.keys import answers_key
 from evals.predictions import sampled_test, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
+from supply_chain.calibration import Calibration, identity_calibration
 from supply_chain.errors import InvalidInput
 from supply_chain.inference import Loaded, load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
+from supply_chain.serving import FILE as SERVING
+from supply_chain.serving import read_serving
 from supply_chain.store import Store, Stored
 
 _TASK = Path(__file__).parent / "tasks" / "classification.yaml"
@@ -108,9 +111,13 @@ def _predict(
     scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
     likelihoods = _score(scorer, renderer, rows, folder / "task")
     batched_seconds = scorer.seconds
-    write_predictions(folder, rows, labels, softmax(likelihoods))
+    tuned = (subject.path / SERVING).exists()  # an untuned base model comes without
+    calibration = read_serving(subject.path).calibration if tuned else identity_calibration(len(labels))
+    write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
     latency = time_decisions(
-        lambda text: decide(scorer, renderer, text), [row.text for row in rows], recipe.evaluate.latency_rows
+        lambda text: decide(scorer, renderer, calibration, text),
+        [row.text for row in rows],
+        recipe.evaluate.latency_rows,
     )
     device_bytes = torch.cuda.max_memory_allocated() if compute.device.startswith("cuda") else 0
     return Predictions(
@@ -156,20 +163,12 @@ def check_tokens(renderer: Renderer, rows: Sequence[Example], scorer: Scorer) ->
     return max(lengths)
 
 
-def decide(scorer: Scorer, renderer: Renderer, text: str) -> str:
+def decide(scorer: Scorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
     """The likeliest label of one text, in one request."""
     context = renderer.context(text)
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     likelihoods = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]
-    return renderer.labels[int(np.argmax(likelihoods))]
-
-
-def softmax(likelihoods: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Log-likelihoods [rows, labels] as shares that sum to 1."""
-    values = np.asarray(likelihoods, dtype=np.float64)
-    shares = np.exp(values - values.max(axis=1, keepdims=True))
-    found: list[list[float]] = (shares / shares.sum(axis=1, keepdims=True)).tolist()
-    return found
+    return renderer.labels[int(np.argmax(calibration.probabilities([likelihoods])[0]))]
 
 
 def _score(scorer: Scorer, renderer: Renderer, rows: Sequence[Example], work: Path) -> list[list[float]]:

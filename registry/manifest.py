@@ -31,6 +31,7 @@ from registry.versions import Quality, Release
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.schema import Route
+from supply_chain.serving import read_serving
 from supply_chain.settings import Settings
 from supply_chain.store import Store, write_atomically
 
@@ -148,7 +149,7 @@ def _entries(champions: list[Release], fleet: Fleet, store: Store) -> tuple[list
 def _model(release: Release, evidence: Evidence, store: Store) -> Model:
     artifact, record, card = evidence.artifact, evidence.artifact.record, evidence.scorecard.record
     candidate = evidence.candidate
-    serving = json.loads((artifact.path / "serving.json").read_text(encoding="utf-8"))
+    serving = read_serving(artifact.path)
     uri = f"{store.remote}/artifact/{artifact.key}" if store.remote else artifact.path.resolve().as_uri()
     return Model(
         name=release.name,
@@ -156,7 +157,7 @@ def _model(release: Release, evidence: Evidence, store: Store) -> Model:
         artifact=ArtifactAt(uri=uri, sha256=artifact.digest, format=record.format, size_bytes=artifact.size_bytes),
         chat_template_sha256=record.chat_template_sha256,
         tokenizer_sha256=record.tokenizer_sha256,
-        prompt=ServedPrompt(block=serving["prompt"], sha256=record.prompt_sha256),
+        prompt=ServedPrompt(block=serving.prompt, sha256=record.prompt_sha256),
         labels=record.labels,
         base=Base(name=record.base_name, digest=record.base_digest),
         license=record.license,

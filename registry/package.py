@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _REQUIREMENTS = [
     "torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "pandas", "pydantic", "pydantic-settings",
-    "pyyaml", "fsspec", "filelock",
+    "pyyaml", "fsspec", "filelock", "numpy",
 ]  # fmt: skip
 _FIGURES = (
     "p50_ms", "p95_ms", "decisions_per_second", "size_bytes", "peak_memory_bytes", "usd_per_month",

@@ -4,20 +4,18 @@ It needs `supply_chain` only. The bytes are compared with their recorded digests
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
-from pydantic import TypeAdapter
 
 from supply_chain.compute import scoring_compute
 from supply_chain.errors import CorruptData
 from supply_chain.identity import file_sha256
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.schema import Prompt
 from supply_chain.scoring import label_likelihoods
+from supply_chain.serving import read_serving
 from supply_chain.settings import load_settings
 
 
@@ -27,18 +25,16 @@ class Specialist:
     def __init__(self, path: Path):
         """Loads the stored artifact in `path`. Raises CorruptData when its bytes are not the recorded ones."""
         _verify(path)
-        serving = json.loads((path / "serving.json").read_text(encoding="utf-8"))
+        self.serving = read_serving(path)
         self.loaded = load(path, scoring_compute(load_settings()))
-        prompt: Any = TypeAdapter(Prompt).validate_python(serving["prompt"])
-        self.renderer = Renderer.of(prompt, serving["labels"], self.loaded.tokenizer)
+        self.renderer = Renderer.of(self.serving.prompt, self.serving.labels, self.loaded.tokenizer)
 
     def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Column `text` in; `label` and `confidence` (its share among the labels) out, in the rows' order."""
-        labels, confidences = [], []
-        for likelihoods in label_likelihoods(self.loaded, self.renderer, list(table["text"])):
-            best = max(range(len(likelihoods)), key=likelihoods.__getitem__)
-            labels.append(self.renderer.labels[best])
-            confidences.append(1 / sum(math.exp(value - likelihoods[best]) for value in likelihoods))
+        """Column `text` in; `label` and `confidence` (its calibrated probability) out, in the rows' order."""
+        likelihoods = label_likelihoods(self.loaded, self.renderer, list(table["text"]))
+        shares = self.serving.calibration.probabilities(likelihoods)
+        labels = [self.serving.labels[max(range(len(row)), key=row.__getitem__)] for row in shares]
+        confidences = [max(row) for row in shares]
         return pd.DataFrame({"label": labels, "confidence": confidences})
 
 

@@ -1,6 +1,5 @@
 """From adapter to weights that serve: merged in full precision, then in 4 bits."""
 
-import json
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -8,18 +7,22 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+from supply_chain.calibration import Calibration, fit_calibration
+from supply_chain.compute import scoring_compute
+from supply_chain.data.split import read_split
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.identity import canonical_json
-from supply_chain.inference import keep_packed_weights_apart
+from supply_chain.inference import Loaded, keep_packed_weights_apart, load
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
+from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Artifact, Trained
+from supply_chain.scoring import label_likelihoods
+from supply_chain.serving import Serving
 from supply_chain.store import Stored
 
-SERVING = "serving.json"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
@@ -68,19 +71,18 @@ def save_nf4(source: Path, folder: Path, double_quantization: bool = True) -> An
     return model
 
 
-def read_serving(path: Path) -> dict[str, Any]:
-    """What an artifact's folder says about how to ask it: `prompt`, `labels`, `prompt_sha256`."""
-    return dict(json.loads((path / SERVING).read_text(encoding="utf-8")))
-
-
 def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
     base = job.base
     for name in _TOKENIZER:
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
-    serving = {"prompt": job.recipe.prompt.model_dump(), "labels": job.labels, "prompt_sha256": job.prompt_sha256}
-    (folder / SERVING).write_text(canonical_json(serving), encoding="utf-8")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    loaded = load(folder, scoring_compute(job.settings))
+    Serving(
+        prompt=job.recipe.prompt,
+        labels=job.labels,
+        prompt_sha256=job.prompt_sha256,
+        calibration=_calibration(job, loaded),
+    ).write(folder)
     libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
     return Artifact(
         format=form,
@@ -91,8 +93,16 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         license=base.record.license,
         context_tokens=base.record.context_tokens,
         tokenizer_sha256=tokenizer_digest(folder),
-        chat_template_sha256=chat_template_digest(tokenizer),
+        chat_template_sha256=chat_template_digest(loaded.tokenizer),
         prompt_sha256=job.prompt_sha256,
         labels=job.labels,
         runtime=", ".join(f"{name} {version(name)}" for name in libraries),
     )
+
+
+def _calibration(job: Job, loaded: Loaded) -> Calibration:
+    """Fitted to the stored bytes, on validation rows: neither training nor test rows take part."""
+    rows = read_split(job.splits.verify(), "validation")
+    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer)
+    likelihoods = label_likelihoods(loaded, renderer, [row.text for row in rows])
+    return fit_calibration(likelihoods, [job.labels.index(row.label) for row in rows])

@@ -16,6 +16,9 @@ class Tracker(Protocol):
     def metrics(self, values: dict[str, float], step: int) -> None:
         """Records what was measured at one step."""
 
+    def finished(self) -> None:
+        """Marks the run as whole."""
+
 
 class NoTracker:
     """Tracks nothing."""
@@ -27,3 +30,6 @@ class NoTracker:
 
     def metrics(self, values: dict[str, float], step: int) -> None:
         """Drops `values`."""
+
+    def finished(self) -> None:
+        """Has nothing to close."""

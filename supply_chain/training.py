@@ -12,7 +12,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import training_compute
@@ -21,6 +21,7 @@ from supply_chain.encode import training_rows
 from supply_chain.errors import SupplyChainError
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
+from supply_chain.label_loss import LabelLossTrainer
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import LoraTrain
 from supply_chain.records import Compute, LossPoint, Trained
@@ -56,7 +57,7 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     marks = MarkWhole(seconds_before(checkpoint))
     torch.set_num_threads(compute.threads)
     set_seed(job.settings.seed)
-    trainer = SFTTrainer(
+    trainer = LabelLossTrainer(
         model=_adapted(base.path, spec, compute),
         args=_arguments(spec, compute, job.settings.seed, work),
         train_dataset=rows,
@@ -65,6 +66,7 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _save_adapter(trainer.model, base.record.name, folder)
+    tracker.finished()
     return Trained(
         base_name=base.record.name,
         base_digest=base.digest,

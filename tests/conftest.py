@@ -122,8 +122,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Hidden size 64, tied embeddings, byte-level BPE of 512 tokens with bos, eos (also pad) and a
     chat template. Each label of `tiny_recipe` is one token after a space.
     """
-    import torch  # noqa: PLC0415 (seconds, only for tests that need it)
-    from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     path = tmp_path_factory.mktemp("model") / "tiny"
     tokenizer = _tiny_tokenizer()
@@ -147,8 +147,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tiny_tokenizer() -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415
-    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

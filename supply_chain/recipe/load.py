@@ -1,5 +1,6 @@
 """Reads recipes: safe YAML, every fault at once, each with its line and path."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,3 +62,9 @@ def _parse(path: Path) -> tuple[yaml.Node | None, Any]:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise InvalidRecipe(path, [Fault("", f"not YAML: {problem}", mark.line + 1 if mark else None)]) from None
+
+
+def schema_text() -> str:
+    """The recipe's JSON Schema, as `recipes/recipe.schema.json` holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

@@ -7,8 +7,9 @@ from lm_eval.api.instance import Instance
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from evals.harness import Scorer, check_tokens, decide, predict_model, softmax
+from evals.harness import Scorer, check_tokens, decide, predict_model
 from evals.predictions import read_predictions, sampled_test
+from supply_chain.calibration import identity_calibration
 from supply_chain.data.split import read_split
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import Loaded, load
@@ -32,6 +33,10 @@ def predicted(tiny_model, tiny_splits, tiny_recipe, compute, store) -> Stored[Pr
     return predict_model("base", tiny_model, "d" * 64, 1234, tiny_splits, tiny_recipe, compute, 17, store)
 
 
+PLAIN = identity_calibration(3)
+shares = PLAIN.probabilities
+
+
 def by_hand(loaded: Loaded, renderer: Renderer, text: str) -> list[float]:
     """Each label's log-likelihood from a forward pass of its own."""
     found = []
@@ -40,8 +45,8 @@ def by_hand(loaded: Loaded, renderer: Renderer, text: str) -> list[float]:
         tokens = loaded.tokenizer.encode(answer)
         with torch.no_grad():
             logits = loaded.model(input_ids=torch.tensor([context + tokens])).logits[0]
-        shares = torch.log_softmax(logits.float(), dim=-1)
-        found.append(sum(float(shares[len(context) + i - 1, token]) for i, token in enumerate(tokens)))
+        logs = torch.log_softmax(logits.float(), dim=-1)
+        found.append(sum(float(logs[len(context) + i - 1, token]) for i, token in enumerate(tokens)))
     return found
 
 
@@ -51,7 +56,7 @@ def test_answers_are_the_likeliest_labels(predicted, loaded, tiny_splits: Stored
     found = read_predictions(predicted)
     assert [p.id for p in found] == [row.id for row in rows]
     for prediction, row in zip(found, rows, strict=True):
-        expected = softmax([by_hand(loaded, renderer, row.text)])[0]
+        expected = shares([by_hand(loaded, renderer, row.text)])[0]
         assert prediction.probabilities == pytest.approx(expected, abs=1e-5)
         assert prediction.answer == renderer.labels[int(np.argmax(expected))]
         assert prediction.confidence == max(prediction.probabilities)
@@ -92,7 +97,7 @@ def count_rows(loaded: Loaded) -> list[int]:
 def test_forward_passes_of_one_decision(loaded, tiny_recipe, answers, passes):
     renderer = Renderer.of(PlainPrompt(answers=answers), ["negative", "neutral", "positive"], loaded.tokenizer)
     seen = count_rows(loaded)
-    answer = decide(Scorer(loaded), renderer, "the phone is great")
+    answer = decide(Scorer(loaded), renderer, PLAIN, "the phone is great")
     assert sum(seen) == passes
     assert answer == renderer.labels[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
 
@@ -104,7 +109,7 @@ def test_chat_prompts_end_in_a_newline_and_still_share_a_pass(loaded):
     assert renderer.context("x").endswith("assistant\n")
     expected = list(answers)[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
     seen = count_rows(loaded)
-    assert decide(Scorer(loaded), renderer, "the phone is great") == expected
+    assert decide(Scorer(loaded), renderer, PLAIN, "the phone is great") == expected
     assert seen == [1]
 
 
@@ -178,4 +183,4 @@ def test_evaluation_scores_as_serving_does_whatever_the_tokenizer_would_add(load
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     found = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]
     served = label_likelihoods(loaded, renderer, ["the phone is great"])
-    assert softmax([found])[0] == pytest.approx(softmax(served)[0], abs=1e-5)
+    assert shares([found])[0] == pytest.approx(shares(served)[0], abs=1e-5)

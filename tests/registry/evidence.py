@@ -8,10 +8,12 @@ from evals.records import Contestant, Difference, Estimate, Report, Scorecard
 from registry.evidence import Evidence
 from registry.gate import Decision, judge
 from registry.release import Release
+from supply_chain.calibration import identity_calibration
 from supply_chain.identity import canonical_json, identity
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact
+from supply_chain.serving import Serving
 from supply_chain.store import Store, Stored
 
 LABELS = ["negative", "neutral", "positive"]
@@ -69,8 +71,8 @@ def store_artifact(recipe: Recipe, store: Store, model: Path | None = None, salt
         else:
             (folder / "model.safetensors").write_bytes(b"weights" * 100)
         (folder / "salt.txt").write_text(salt)
-        serving = {"prompt": recipe.prompt.model_dump(), "labels": LABELS, "prompt_sha256": prompt_sha256}
-        (folder / "serving.json").write_text(canonical_json(serving))
+        calibration = identity_calibration(len(LABELS))
+        Serving(prompt=recipe.prompt, labels=LABELS, prompt_sha256=prompt_sha256, calibration=calibration).write(folder)
         return Artifact(
             format="bnb-nf4", bits=4, made_from="m" * 64, base_name="tiny", base_digest="b" * 64, license="CC0-1.0",
             context_tokens=512, tokenizer_sha256="7" * 64, chat_template_sha256="c" * 64, prompt_sha256=prompt_sha256,

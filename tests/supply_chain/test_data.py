@@ -75,7 +75,7 @@ def test_groups_stay_on_one_side_and_the_seed_decides(tmp_path: Path, store: Sto
 @pytest.mark.parametrize(
     ("twin", "what"),
     [
-        (dict(id="1"), "id"), (dict(group="g1"), "group"), (dict(text="SAME  text"), "text"),
+        ({"id": "1"}, "id"), ({"group": "g1"}, "group"), ({"text": "SAME  text"}, "text"),
     ],
 )  # fmt: skip
 def test_a_leak_names_its_rows(twin: dict[str, str], what: str) -> None:

@@ -73,7 +73,9 @@ def test_one_fault(tmp_path: Path, edit: tuple[str, str], expected: str) -> None
     assert any(expected in fault for fault in faults(tmp_path, edit)), faults(tmp_path, edit)
 
 
-@pytest.mark.parametrize(("path", "expected"), [("../secret.csv", "leads out of the project"), ("no.csv", "no such file")])
+@pytest.mark.parametrize(
+    ("path", "expected"), [("../secret.csv", "leads out of the project"), ("no.csv", "no such file")]
+)
 def test_paths_stay_inside_the_project_and_exist(tmp_path: Path, path: str, expected: str) -> None:
     text = RECIPE.read_text()
     start, end = text.index("  source:"), text.index("  format:")

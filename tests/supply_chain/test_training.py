@@ -1,5 +1,6 @@
 """Fine-tuning resumes bit for bit, fails clearly, and 4 bits survive the library's CPU traps."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from supply_chain.artifacts import merge, quantize, read_serving, save_nf4
+from supply_chain.artifacts import merge, quantize, save_nf4
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.errors import InvalidInput, SupplyChainError
 from supply_chain.hub import provide_base
@@ -21,6 +22,7 @@ from supply_chain.keys import adapter_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Splits
+from supply_chain.serving import read_serving
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 from supply_chain.tracking import NoTracker
@@ -66,7 +68,7 @@ def test_trained_merged_and_quantized(job: Job) -> None:
     ids = torch.tensor([[5, 6, 7]])
     assert not torch.equal(base.model(ids).logits, tuned.model(ids).logits)
     assert tuned.tokenizer.chat_template == base.tokenizer.chat_template
-    assert read_serving(merged.path)["labels"] == job.labels
+    assert read_serving(merged.path).labels == job.labels
 
     four = quantize(job, merged, job.recipe.quantize[0])
     assert (four.record.bits, four.record.made_from) == (4, merged.digest)
@@ -89,7 +91,7 @@ train(job, lambda key: NoTracker())
 def test_kill_9_then_resume_gives_the_same_bits(
     tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
 ) -> None:
-    import pickle  # noqa: PLC0415 (our own test's file)
+    import pickle
 
     changes = {"max_steps": 40, "checkpoint_steps": 3}
     whole = train(make_job(tmp_path / "one", tiny_model, tiny_recipe, tiny_splits, **changes), tracker)
@@ -128,7 +130,7 @@ def test_divergence_stops_with_its_cause(
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(tiny_model, broken)
-    from safetensors.torch import load_file, save_file  # noqa: PLC0415
+    from safetensors.torch import load_file, save_file
 
     weights = load_file(broken / "model.safetensors")
     weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], float("nan"))
@@ -141,13 +143,14 @@ def test_divergence_stops_with_its_cause(
 def test_every_decision_changes_the_identity(job: Job) -> None:
     def key(**changes: object) -> str:
         train_ = job.recipe.train.model_copy(update=changes)
-        return adapter_key(Job(job.recipe.model_copy(update={"train": train_}), job.base, job.splits, job.settings, job.store))
+        return adapter_key(
+            Job(job.recipe.model_copy(update={"train": train_}), job.base, job.splits, job.settings, job.store)
+        )
 
     keys = [key(), key(learning_rate=1e-3), key(rank=8), key(epochs=2.0), key(max_steps=7)]
     assert len(set(keys)) == len(keys)
     gate = job.recipe.promote.model_copy(update={"minimum": 0.9})
-    changed = Job(job.recipe.model_copy(update={"promote": gate}), job.base, job.splits, job.settings, job.store)
-    assert adapter_key(changed) == key()
+    assert adapter_key(dataclasses.replace(job, recipe=job.recipe.model_copy(update={"promote": gate}))) == key()
 
 
 def test_context_and_answer_tokens_are_those_of_the_whole_text(job: Job) -> None:

@@ -1,0 +1,42 @@
+# make run: the main job on a fresh machine.  make test: the tests.  make ui: the Dagster UI.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all lint ui clean
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+RECIPE ?= review_sentiment
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM = false
+PIP := $(PYTHON) -m pip install --disable-pip-version-check --progress-bar on
+
+help: ## show these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv from the lock file (constraints.txt)
+
+$(STAMP): constraints.txt pyproject.toml
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PIP) -q "$$(grep '^pip==' constraints.txt)"
+	$(PIP) -q "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+run: setup ## run a recipe's chain (RECIPE=review_sentiment)
+	$(VENV)/bin/supply-chain run $(RECIPE)
+
+ui: setup ## open the assets and runs in the Dagster UI on port 3000
+	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml
+
+lint: setup ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: setup lint ## lint, types and the tests
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow"
+
+test-all: setup lint ## the slow tests, too
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+
+clean: ## remove everything that was made here, but not .venv
+	rm -rf .supply_chain

@@ -1,0 +1,172 @@
+"""What a person wants to see of each stored object, as Dagster metadata."""
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from evals.records import Report, Scorecard
+from evals.table import contestant_rows
+from registry.gate import Decision
+from registry.release import Release
+from supply_chain.records import Artifact, BaseModelRecord, Curated, LossPoint, Predictions, Splits, Trained
+from supply_chain.settings import Settings
+from supply_chain.store import Stored
+
+Metadata = dict[str, Any]
+
+
+def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
+    """The result of an asset: its value, its metadata and a data version that follows its bytes."""
+    place: Metadata = {"store/key": stored.key, "store/path": dg.MetadataValue.path(stored.path)}
+    return dg.MaterializeResult(
+        value=stored, metadata={**metadata, **place}, data_version=dg.DataVersion(stored.digest)
+    )
+
+
+def curated(stored: Stored[Curated]) -> Metadata:
+    """Rows read, kept and rejected by reason."""
+    record = stored.record
+    return {
+        "dagster/row_count": record.rows_kept,
+        "rows read": record.rows_read,
+        "rejected by reason": _table(("reason", "rows"), sorted(record.rejects.items())),
+        "source": record.source,
+        "licence": record.license,
+        "attribution": record.attribution,
+    }
+
+
+def splits(stored: Stored[Splits]) -> Metadata:
+    """Rows by split and label."""
+    record = stored.record
+    rows = [(name, *(counts[label] for label in record.labels)) for name, counts in record.rows.items()]
+    return {
+        "dagster/row_count": sum(sum(counts.values()) for counts in record.rows.values()),
+        "rows by label": _table(("split", *record.labels), rows),
+        "groups": _table(("split", "groups"), list(record.groups.items())),
+        "proof": dg.MetadataValue.path(stored.path / "proof.json"),
+    }
+
+
+def base(stored: Stored[BaseModelRecord]) -> Metadata:
+    """Where a base model is from and what it may be used for."""
+    record = stored.record
+    return {
+        "revision": record.revision,
+        "licence": record.license,
+        "parameters": record.parameters,
+        "context (tokens)": record.context_tokens,
+        "size (MB)": round(stored.size_bytes / 1e6, 1),
+    }
+
+
+def adapter(stored: Stored[Trained]) -> Metadata:
+    """Loss curve, duration and the arithmetic that was chosen."""
+    record, spent = stored.record, stored.record.compute
+    return {
+        "loss": dg.MetadataValue.md(loss_curve(record.losses)),
+        "final loss": round(record.losses[-1].loss, 4),
+        "steps": record.steps,
+        "examples": record.examples,
+        "minutes": round(record.seconds / 60, 1),
+        "trained parameters": record.trained_parameters,
+        "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
+        "MLflow run": record.tracking_run or "none",
+    }
+
+
+def artifact(stored: Stored[Artifact]) -> Metadata:
+    """Format, size and runtime."""
+    record = stored.record
+    return {
+        "format": record.format,
+        "size (MB)": round(stored.size_bytes / 1e6, 1),
+        "runtime": record.runtime,
+        "licence": record.license,
+        "digest": stored.digest,
+    }
+
+
+def predictions(answers: list[Stored[Predictions]]) -> Metadata:
+    """Rows and speed of every contestant."""
+    rows = [
+        (p.contestant, p.rows, round(p.p50_ms, 1), round(p.p95_ms, 1), round(p.decisions_per_second, 1), p.size_bytes)
+        for p in (stored.record for stored in answers)
+    ]
+    return {"contestants": _table(("contestant", "rows", "p50 ms", "p95 ms", "decisions/s", "bytes"), rows)}
+
+
+def scorecard(stored: Stored[Scorecard]) -> Metadata:
+    """The table of contestants."""
+    rows = contestant_rows(stored.record)
+    table = _table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+    return {"scorecard": table, "test rows": stored.record.rows, "candidate": stored.record.candidate}
+
+
+def decision(stored: Stored[Decision]) -> Metadata:
+    """The decision and its reasons in sentences."""
+    reasons = "\n".join(f"- {'✓' if c.passed else '✗'} {c.sentence}" for c in stored.record.checks)
+    return {"decision": stored.record.headline, "reasons": dg.MetadataValue.md(reasons)}
+
+
+def report(stored: Stored[Report]) -> Metadata:
+    """The summary and where the page is."""
+    return {
+        "report": dg.MetadataValue.url((stored.path / "report.html").resolve().as_uri()),
+        "summary": dg.MetadataValue.md((stored.path / "summary.md").read_text(encoding="utf-8")),
+    }
+
+
+def release(found: Release, settings: Settings) -> Metadata:
+    """The MLflow version and what it stands for."""
+    return {
+        "MLflow model": found.name,
+        "MLflow version": found.version,
+        "aliases": ", ".join(found.aliases) or "none",
+        "decision": found.headline,
+        "tracking server": settings.tracking_uri,
+        "digests": dg.MetadataValue.json(found.digests),
+    }
+
+
+def check_results(judged: Decision, asset: dg.AssetKey, name: Callable[[str], str]) -> list[dg.AssetCheckResult]:
+    """One blocking check for each of the gate's."""
+    return [
+        dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=name(check.name),
+            passed=check.passed,
+            description=check.sentence,
+            metadata={k: v for k, v in (("measured", check.measured), ("required", check.required)) if v is not None},
+        )
+        for check in judged.checks
+    ]
+
+
+def loss_curve(losses: list[LossPoint]) -> str:
+    """Training loss over steps as a picture in Markdown."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 (a second, only where a picture is drawn)
+
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([p.step for p in losses], [p.loss for p in losses], linewidth=1.2)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats a token)")
+    axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return f"![training loss](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def _table(columns: tuple[str, ...], rows: list[Any]) -> dg.TableMetadataValue:
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    schema = dg.TableSchema([dg.TableColumn(name, _type(records, name)) for name in columns])
+    return dg.MetadataValue.table(records, schema)
+
+
+def _type(records: list[dg.TableRecord], name: str) -> str:
+    value = records[0].data[name] if records else ""
+    return {int: "int", float: "float"}.get(type(value), "string")

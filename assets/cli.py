@@ -1,0 +1,166 @@
+"""The command line: `supply-chain`."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from supply_chain.errors import InvalidInput, SupplyChainError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or file.")]
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+REFUSED = 3
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 failed, 2 input to mend, 3 refused by the gate, 130 interrupted."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        app()
+    except SupplyChainError as error:
+        _fail(str(error), 2 if isinstance(error, InvalidInput) else 1)
+    except KeyboardInterrupt:
+        _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+
+
+@app.command()
+def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; default: all.")] = None) -> None:
+    """Check recipes, the base-model catalogue and the fleet policy; report every fault at once."""
+    from assets.project import Project
+    from supply_chain.recipe import find_recipes
+
+    project = Project.here()
+    _ = project.catalogue, project.fleet
+    paths = [_path(recipe, project)] if recipe else find_recipes(project.settings.recipes)
+    faults = []
+    for path in paths:
+        try:
+            _load(str(path), project)
+            out.print(f"[green]valid[/] {path}")
+        except InvalidInput as error:
+            faults.append(str(error))
+    if faults:
+        _fail("\n".join(faults), 2)
+
+
+@app.command()
+def run(recipe: Name) -> None:
+    """Run a recipe's chain: data, training, quantization, evaluation, gate, registry, manifest."""
+    from assets.project import Project
+    from assets.run import run_manifest, run_recipe
+    from assets.show import show_outcome
+
+    project = Project.here()
+    loaded = _load(recipe, project)
+    outcome = run_recipe(loaded, project)
+    gate_refused = outcome.failed is not None and outcome.failed.error == "DagsterAssetCheckFailedError"
+    if outcome.failed is not None and not gate_refused:
+        bad = outcome.failed.error.startswith(("Invalid", "Corrupt"))
+        _fail(f"{outcome.failed.step}: {outcome.failed.message}", 2 if bad else 1)
+    manifest = run_manifest(project)
+    if manifest.failed is not None:
+        _fail(f"{manifest.failed.step}: {manifest.failed.message}", 1)
+    show_outcome(loaded, project, out)
+    if gate_refused:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Every recipe: its champion, quality and gate."""
+    from assets.project import Project
+    from assets.show import show_rows, status_rows
+
+    show_rows(status_rows(Project.here()), "recipes", as_json, out)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """Every registered version, newest first."""
+    from assets.project import Project
+    from assets.show import model_rows, show_rows
+
+    show_rows(model_rows(Project.here()), "model versions", as_json, out)
+
+
+@app.command()
+def report(recipe: Name, as_json: Json = False) -> None:
+    """Where a recipe's latest evaluation report is, and its summary."""
+    from assets.project import Project
+    from assets.run import latest
+
+    project = Project.here()
+    loaded = _load(recipe, project)
+    found = latest(loaded.name, "report", project)
+    if found is None:
+        raise InvalidInput(f"{loaded.name} has no report yet: supply-chain run {loaded.name}")
+    if as_json:
+        sys.stdout.write((found.path / "report.json").read_text(encoding="utf-8") + "\n")
+    else:
+        out.print((found.path / "summary.md").read_text(encoding="utf-8"), markup=False)
+        out.print(f"\n{found.path / 'report.html'}", soft_wrap=True)
+
+
+@app.command()
+def manifest(as_json: Json = False) -> None:
+    """The routing manifest in force and its generations."""
+    from assets.project import Project
+    from assets.show import manifest_rows, show_rows
+    from registry.manifest import CURRENT, history
+
+    project = Project.here()
+    generations = history(project.settings)
+    if not generations:
+        raise InvalidInput("no manifest was published yet: supply-chain run RECIPE")
+    if as_json:
+        sys.stdout.write(json.dumps(generations[-1].manifest.model_dump(mode="json"), indent=2) + "\n")
+        return
+    show_rows(manifest_rows(generations), "generations", False, out)
+    out.print(f"in force: {project.settings.home / 'manifests' / CURRENT}", soft_wrap=True)
+
+
+@app.command()
+def schema(write: Annotated[bool, typer.Option(help="Write recipes/recipe.schema.json.")] = False) -> None:
+    """The recipe's JSON Schema, for completion in editors."""
+    from supply_chain.recipe.load import schema_text
+    from supply_chain.settings import load_settings
+    from supply_chain.store import write_atomically
+
+    if write:
+        write_atomically(load_settings().recipes / "recipe.schema.json", schema_text())
+    else:
+        sys.stdout.write(schema_text())
+
+
+def _path(name: str, project: Any) -> Path:
+    from supply_chain.recipe import find_recipes
+
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    known = {path.stem: path for path in find_recipes(project.settings.recipes)}
+    if name not in known:
+        raise InvalidInput(f"no recipe {name!r} in {project.settings.recipes}; found: {', '.join(known) or 'none'}")
+    return known[name]
+
+
+def _load(name: str, project: Any) -> Any:
+    from supply_chain.recipe import load_recipe
+
+    return load_recipe(_path(name, project), project.catalogue.surroundings(project.settings.root))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    err.print(f"[bold red]error[/] {_escaped(message)}", soft_wrap=True)
+    raise SystemExit(code)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,42 @@
+"""A run as a person at a terminal wants to follow it: one line when a step starts, one when it ends."""
+
+import logging
+import sys
+import time
+
+import dagster as dg
+
+_STARTED, _DONE, _FAILED = "STEP_START", "STEP_SUCCESS", "STEP_FAILURE"
+
+
+class StepLines(logging.Handler):
+    """Writes steps and our own messages; Dagster's other events are in the UI."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.began: dict[str, float] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line for a step's start and end, and for each message of an asset."""
+        meta = getattr(record, "dagster_meta", {})
+        event, step = meta.get("dagster_event"), str(meta.get("step_key") or "").replace("__", "/")
+        if event is None:
+            self._write(f"    {meta.get('orig_message', record.getMessage())}")
+        elif event.event_type_value == _STARTED:
+            self.began[step] = time.monotonic()
+            self._write(f"▸ {step}")
+        elif event.event_type_value in (_DONE, _FAILED):
+            mark = "✓" if event.event_type_value == _DONE else "✗"
+            self._write(f"{mark} {step} ({time.monotonic() - self.began.get(step, time.monotonic()):.1f} s)")
+
+    def _write(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+@dg.logger(None, description="One line a step.")
+def console_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """The logger that the definitions use instead of Dagster's own."""
+    logger = logging.Logger("supply_chain.run", logging.INFO)
+    logger.addHandler(StepLines())
+    return logger

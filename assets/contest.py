@@ -1,0 +1,51 @@
+"""Who takes part in a recipe's evaluation, and where each one's bytes are."""
+
+from typing import Any
+
+from assets.launch import Workshop
+from evals.keys import baseline_key, model_key
+from registry.release import incumbent
+from supply_chain.errors import EvidenceMismatch
+from supply_chain.job import Job
+from supply_chain.records import Artifact, Predictions
+from supply_chain.store import Stored
+
+
+def contestants(
+    job: Job, merged: Stored[Artifact], quantized: Stored[Artifact], shop: Workshop
+) -> list[Stored[Predictions]]:
+    """Answers of baselines, untuned base, specialist, current champion (if any) and the 4-bit candidate.
+
+    The champion answers the same rows as the candidate, even when the data has changed since. Raises
+    EvidenceMismatch when its bytes are gone.
+    """
+    answers = [_baseline(name, job, shop) for name in job.recipe.evaluate.baselines]
+    models: dict[str, Stored[Any]] = {"base": job.base, "specialist": merged}
+    rival = incumbent(job.recipe.name, quantized.digest, job.settings)
+    if rival is not None:
+        found = job.store.find(Artifact, rival.artifact_key)
+        if found is None or found.digest != rival.artifact_digest:
+            raise EvidenceMismatch(
+                f"{job.recipe.name} version {rival.version} is champion, but its bytes ({rival.artifact_digest[:12]}) "
+                "are not in the store, so that the candidate cannot be compared with it: restore the store"
+            )
+        models["champion"] = found
+    models[job.recipe.quantize[0].scheme] = quantized
+    return [*answers, *(_model(name, model, job, shop) for name, model in models.items())]
+
+
+def _baseline(name: str, job: Job, shop: Workshop) -> Stored[Predictions]:
+    return shop.make(Predictions, baseline_key(name, job), "baseline", _inputs(job), _options(name, job))
+
+
+def _model(name: str, model: Stored[Any], job: Job, shop: Workshop) -> Stored[Predictions]:
+    key = model_key(name, model.digest, job)
+    return shop.make(Predictions, key, "model", {**_inputs(job), "model": model}, _options(name, job))
+
+
+def _inputs(job: Job) -> dict[str, Stored[Any]]:
+    return {"base": job.base, "splits": job.splits}
+
+
+def _options(contestant: str, job: Job) -> dict[str, Any]:
+    return {"contestant": contestant, "recipe": job.recipe.model_dump(mode="json")}

@@ -1,0 +1,54 @@
+"""Wires recipes, base models and the fleet into one Dagster code location."""
+
+import dagster as dg
+
+from assets.chain import recipe_assets
+from assets.console import console_logger
+from assets.fleet import base_asset, faulty_asset, manifest_asset
+from assets.io_manager import ReferenceIOManager
+from assets.project import Project
+from supply_chain.errors import Fault, InvalidRecipe
+from supply_chain.recipe import Recipe, find_recipes, load_recipe
+
+
+def build(project: Project) -> dg.Definitions:
+    """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
+    project.dagster_home()
+    recipes, faulty = read_recipes(project)
+    bases = sorted({recipe.base for recipe in recipes})
+    assets = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
+    return dg.Definitions(
+        assets=[
+            *(base_asset(project.catalogue.get(name), project) for name in bases),
+            *assets,
+            *(faulty_asset(name, error) for name, error in faulty.items()),
+            manifest_asset([recipe.name for recipe in recipes], project),
+        ],
+        resources={
+            "io_manager": ReferenceIOManager(project.references, project.store),
+            "pipes": dg.PipesSubprocessClient(),
+        },
+        executor=dg.in_process_executor,
+        loggers={"console": console_logger},
+    )
+
+
+def read_recipes(project: Project) -> tuple[list[Recipe], dict[str, InvalidRecipe]]:
+    """Recipes that load, and the faults of the others by file name."""
+    recipes: dict[str, Recipe] = {}
+    faulty: dict[str, InvalidRecipe] = {}
+    around = project.catalogue.surroundings(project.settings.root)
+    for path in find_recipes(project.settings.recipes):
+        try:
+            if path.stem in recipes:
+                raise InvalidRecipe(path, [Fault("name", f"another recipe is called {path.stem}, too")])
+            recipes[path.stem] = load_recipe(path, around)
+        except InvalidRecipe as error:
+            faulty[path.stem if path.stem.isidentifier() else f"recipe_{len(faulty)}"] = error
+    return list(recipes.values()), faulty
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location that `workspace.yaml` names."""
+    return build(Project.here())

@@ -1,0 +1,77 @@
+"""Starts heavy stages in worker processes and turns our errors into Dagster failures."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+from dagster._core.pipes.client import PipesClientCompletedInvocation
+
+from assets.project import Project
+from assets.refs import Ref
+from supply_chain.errors import SupplyChainError
+from supply_chain.settings import PROJECT
+from supply_chain.store import Record, Stored
+
+POOL = "heavy"
+
+
+class Workshop:
+    """Makes a stored object in a worker process unless the store has it."""
+
+    def __init__(self, project: Project, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient):
+        self.project, self.context, self.pipes = project, context, pipes
+
+    def make(
+        self, kind: type[Record], key: str, stage: str, inputs: dict[str, Stored], options: dict[str, Any]
+    ) -> Stored:
+        """The object of `key`; its stage runs only if it is missing. Raises Failure."""
+        found = self.project.store.find(kind, key)
+        if found is not None:
+            self.context.log.info(f"{stage}: unchanged ({key[:12]})")
+            return found
+        extras = {
+            "stage": stage,
+            "inputs": {name: Ref.to(stored).model_dump() for name, stored in inputs.items()},
+            "options": options,
+        }
+        try:
+            done = self.pipes.run(
+                context=self.context,
+                command=[sys.executable, "-m", "assets.worker"],
+                cwd=str(PROJECT),
+                env=self.project.settings.environment(),
+                extras=extras,
+            )
+        except dg.DagsterExecutionInterruptedError:
+            raise
+        except dg.DagsterError as error:
+            raise dg.Failure(
+                f"the worker of stage {stage} ended before it was done ({error}). Killed by the system, it most likely "
+                "ran out of memory: lower train.batch_size. What it had finished is kept: run again to go on.",
+                metadata={"error": "WorkerEnded"},
+            ) from None
+        return self._outcome(done, stage)
+
+    def _outcome(self, done: PipesClientCompletedInvocation, stage: str) -> Stored:
+        message = next(iter(done.get_custom_messages()), None)
+        if message is None:
+            raise dg.Failure(f"the worker of stage {stage} reported nothing", metadata={"error": "WorkerEnded"})
+        if "error" in message:
+            raise failure(message["error"], message["message"])
+        return Ref(**message["ref"]).load(self.project.store)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Shows our own errors as the failure's description, without a traceback."""
+    try:
+        yield
+    except SupplyChainError as error:
+        raise failure(type(error).__name__, str(error)) from None
+
+
+def failure(kind: str, message: str) -> dg.Failure:
+    """A failure that a retry would not mend."""
+    return dg.Failure(description=message, metadata={"error": kind}, allow_retries=False)

@@ -1,0 +1,61 @@
+"""What every asset works with: settings, store, catalogue and fleet policy of one project."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from registry.fleet import Fleet, load_fleet
+from supply_chain.catalogue import Catalogue, load_catalogue
+from supply_chain.settings import Settings, load_settings
+from supply_chain.store import Store, write_atomically
+
+_DAGSTER_YAML = """\
+telemetry: {enabled: false}
+concurrency:
+  pools: {default_limit: 1, granularity: op}
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project; everything else is read when it is first needed."""
+
+    settings: Settings
+
+    @classmethod
+    def here(cls) -> "Project":
+        """The project that the environment and `settings.toml` describe."""
+        return cls(load_settings())
+
+    @cached_property
+    def store(self) -> Store:
+        """Where made things are kept."""
+        return Store.of(self.settings)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The base models. Raises InvalidRecipe."""
+        return load_catalogue(self.settings)
+
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The fleet policy. Raises InvalidRecipe."""
+        return load_fleet(self.settings)
+
+    @property
+    def references(self) -> Path:
+        """Where assets keep their references."""
+        return self.settings.home / "references"
+
+    def dagster_home(self) -> Path:
+        """Dagster's own folder, made on first use and shared by the UI and the command line."""
+        folder = Path(os.environ.get("DAGSTER_HOME") or self.settings.home / "dagster").resolve()
+        if not (folder / "dagster.yaml").exists():
+            write_atomically(folder / "dagster.yaml", _DAGSTER_YAML)
+        os.environ["DAGSTER_HOME"] = str(folder)
+        return folder
+
+
+if __name__ == "__main__":
+    print(Project.here().dagster_home())  # noqa: T201 (for `make ui`)

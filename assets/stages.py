@@ -1,0 +1,86 @@
+"""Heavy stages by name, as a worker process runs them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from assets.progress import show_download
+from registry.tracking import MlflowTracker
+from supply_chain.catalogue import BaseModelEntry
+from supply_chain.job import Job
+from supply_chain.recipe import Recipe
+from supply_chain.settings import Settings
+from supply_chain.store import Store, Stored
+
+Inputs = dict[str, Stored]
+
+
+def perform(stage: str, settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    """Runs one stage and returns what it stored. `options` holds `recipe` or `base`, as JSON."""
+    return _STAGES[stage](settings, inputs, options)
+
+
+def _base(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.hub import provide_base  # noqa: PLC0415 (imports below load torch: only where needed)
+
+    entry = BaseModelEntry.model_validate(options["base"])
+    return provide_base(entry, settings.downloads, Store.of(settings), show_download)
+
+
+def _adapter(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.training import train  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    return train(job, lambda key: MlflowTracker(settings, job.recipe.name, key))
+
+
+def _merged(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.artifacts import merge  # noqa: PLC0415
+
+    return merge(_job(settings, inputs, options), inputs["adapter"])
+
+
+def _quantized(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.artifacts import quantize  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    return quantize(job, inputs["merged"], job.recipe.quantize[0])
+
+
+def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.baselines import predict_baseline  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    return predict_baseline(options["contestant"], job.splits, job.recipe, settings.seed, job.store)
+
+
+def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.harness import predict_model  # noqa: PLC0415
+    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+
+    job, model = _job(settings, inputs, options), inputs["model"].verify()
+    return predict_model(
+        options["contestant"],
+        model.path,
+        model.digest,
+        model.size_bytes,
+        job.splits,
+        job.recipe,
+        scoring_compute(settings),
+        settings.seed,
+        job.store,
+    )
+
+
+def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
+    recipe = Recipe.model_validate(options["recipe"])
+    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings))
+
+
+_STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
+    "base": _base,
+    "adapter": _adapter,
+    "merged": _merged,
+    "quantized": _quantized,
+    "baseline": _baseline,
+    "model": _model,
+}

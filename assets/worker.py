@@ -1,0 +1,47 @@
+"""A heavy stage in a process of its own: `python -m assets.worker`, started through Dagster Pipes.
+
+It needs `dagster_pipes` only, so the same worker runs as a local process, on Ray or on Kubernetes.
+It reports a reference to what it stored, or the error that its user must mend.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+from dagster_pipes import open_dagster_pipes
+
+from assets.refs import Ref
+from assets.stages import perform
+from supply_chain.errors import SupplyChainError
+from supply_chain.settings import load_settings
+from supply_chain.store import Store
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Reads the stage and its inputs from the Pipes context and reports the outcome."""
+    _die_with_parent()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with open_dagster_pipes() as pipes:
+        settings = load_settings()
+        store = Store.of(settings)
+        try:
+            inputs = {name: Ref(**ref).load(store) for name, ref in pipes.get_extra("inputs").items()}
+            stored = perform(pipes.get_extra("stage"), settings, inputs, pipes.get_extra("options"))
+        except SupplyChainError as error:
+            pipes.report_custom_message({"error": type(error).__name__, "message": str(error)})
+        else:
+            pipes.report_custom_message({"ref": Ref.to(stored).model_dump()})
+
+
+def _die_with_parent() -> None:
+    """A killed run must not leave a trainer behind that still holds its lock (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

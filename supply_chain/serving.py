@@ -1,0 +1,34 @@
+"""`serving.json`: what an artifact's folder says about how to ask it and how to read its answer."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from supply_chain.calibration import Calibration
+from supply_chain.errors import CorruptData
+from supply_chain.identity import canonical_json
+from supply_chain.recipe.schema import Prompt
+
+FILE = "serving.json"
+
+
+class Serving(BaseModel):
+    """Prompt block, labels in order, the renderer's identity, and the labels' calibration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    prompt: Prompt
+    labels: list[str]
+    prompt_sha256: str
+    calibration: Calibration
+
+    def write(self, folder: Path) -> None:
+        """Writes `serving.json` into an artifact's folder."""
+        (folder / FILE).write_text(canonical_json(self), encoding="utf-8")
+
+
+def read_serving(folder: Path) -> Serving:
+    """What an artifact's folder says. Raises CorruptData."""
+    try:
+        return Serving.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise CorruptData(f"{folder / FILE} cannot be read: {error}") from error

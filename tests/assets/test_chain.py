@@ -1,0 +1,64 @@
+"""The chain runs through Dagster, does nothing twice, and promotes only what its evidence bears out."""
+
+from assets.project import Project
+from assets.run import latest, run_manifest, run_recipe
+from registry.manifest import history
+from registry.release import champions, releases
+from tests.assets.conftest import load
+
+STAGES = ("curated_data", "splits", "adapter", "merged_model", "quantized_model", "scorecard", "decision", "report")
+
+
+def digests(project: Project) -> dict[str, str]:
+    return {name: latest("tiny_reviews", name, project).key for name in STAGES}
+
+
+def test_from_recipe_to_manifest_then_nothing_twice_then_only_what_changed(project: Project) -> None:
+    recipe = load(project)
+    assert run_recipe(recipe, project).failed is None
+    assert run_manifest(project).failed is None
+    first = digests(project)
+    (champion,) = champions(project.settings)
+    (generation,) = history(project.settings)
+    assert generation.manifest.models[0].mlflow.version == champion.version == 1
+    contestants = [c.name for c in latest("tiny_reviews", "scorecard", project).record.contestants]
+    assert contestants == ["majority", "tfidf", "base", "specialist", "bnb-nf4"]
+
+    made = {p: p.stat().st_mtime_ns for p in project.store.root.rglob("entry.json")}
+    assert run_recipe(recipe, project).failed is None
+    assert run_manifest(project).failed is None
+    assert {p: p.stat().st_mtime_ns for p in project.store.root.rglob("entry.json")} == made
+    assert digests(project) == first
+    assert len(releases(project.settings)) == len(history(project.settings)) == 1
+
+    # A gate's threshold: only the gate and what follows it; the stricter gate refuses.
+    refused = run_recipe(load(project, ("minimum: 0.0", "minimum: 0.999")), project)
+    assert refused.failed is not None
+    assert refused.failed.error == "DagsterAssetCheckFailedError"
+    second = digests(project)
+    assert {name for name in STAGES if first[name] != second[name]} == {"decision", "report"}
+    newest = releases(project.settings)[0]
+    assert (newest.version, newest.aliases, newest.promoted) == (2, ["challenger"], False)
+    assert [c.version for c in champions(project.settings)] == [1]
+    assert run_manifest(project).failed is None
+    assert len(history(project.settings)) == 1
+
+    # The learning rate: training and what follows it, not curation. The champion takes part now.
+    other = load(project, ("minimum: 0.999", "minimum: 0.0"), ("max_steps: 2", "max_steps: 2, learning_rate: 0.001"))
+    assert run_recipe(other, project).failed is None
+    third = digests(project)
+    assert {name for name in STAGES if first[name] == third[name]} == {"curated_data", "splits"}
+    contestants = [c.name for c in latest("tiny_reviews", "scorecard", project).record.contestants]
+    assert contestants == ["majority", "tfidf", "base", "specialist", "champion", "bnb-nf4"]
+    assert [c.version for c in champions(project.settings)] == [3]
+    assert run_manifest(project).failed is None
+    assert [g.manifest.generation for g in history(project.settings)] == [1, 2]
+
+
+def test_a_fault_in_the_data_is_told_and_stores_nothing(project: Project) -> None:
+    (project.settings.root / "data/tiny_reviews.csv").write_bytes(b"\xff\xfe\x00garbage")
+    failed = run_recipe(load(project), project).failed
+    assert failed is not None
+    assert (failed.step, failed.error) == ("curated_data", "InvalidInput")
+    assert "no column" in failed.message
+    assert list(project.store.root.glob("curated/*")) == []
