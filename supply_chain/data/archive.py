@@ -10,14 +10,14 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from supply_chain.errors import InvalidInput
 
 _MAX_BYTES = 1 << 34
 _FREE_BYTES = 1 << 26
 _MAX_RATIO = 200
-_PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, NotImplementedError, ValueError)
 """What the standard library raises for a damaged or encrypted archive."""
 

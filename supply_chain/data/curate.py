@@ -17,7 +17,7 @@ from supply_chain.data.source import Located
 from supply_chain.data.table import TableWriter, schema_of
 from supply_chain.data.target import names_in
 from supply_chain.data.texts import TextRules
-from supply_chain.data.whole import Verdicts, held_out_texts, judge_together, rejected
+from supply_chain.data.whole import Verdicts, held_out_texts, judge_together
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.data import DataSpec

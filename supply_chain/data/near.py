@@ -132,7 +132,8 @@ def _bands(hashes: Keys, rows: Ints, counts: Ints) -> Iterator[tuple[Keys, Ints,
     for band in range(_BANDS):
         key = np.full(len(sizes), _SALTS[-1 - band, 0])
         for row in range(_ROWS):
-            key = _mix(key ^ np.minimum.reduceat(_mix(values, _SALTS[2 + band * _ROWS + row]), starts), _SALTS[0])
+            least: Keys = np.minimum.reduceat(_mix(values, _SALTS[2 + band * _ROWS + row]), starts)
+            key = _mix(key ^ least, _SALTS[0])
         yield key, rows[long], _APPROXIMATE
 
 
@@ -211,4 +212,5 @@ def _verified(texts: pl.Series, pairs: Keys, similarity: float) -> tuple[Keys, S
             one, other, scorer=fuzz.token_sort_ratio, score_cutoff=similarity * 100, dtype=np.float32
         )
     keep = scores > 0
-    return pairs[keep], scores[keep] / 100
+    scores /= np.float32(100)
+    return pairs[keep], scores[keep]

@@ -85,7 +85,7 @@ def _encoding(stated: str, raw: io.BufferedIOBase, name: str) -> str:
 def _csv(name: str, raw: io.BufferedIOBase, form: CsvFormat, columns: list[str]) -> Iterator[Row | Reject]:
     encoding = _encoding(form.encoding, raw, name)
     text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")  # type: ignore[type-var]
-    quoting = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
+    quoting: Any = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
     reader = csv.reader(text, delimiter=form.delimiter, quoting=quoting, strict=form.quoting)
     names = form.columns or _header(name, reader)
     missing = [c for c in columns if c not in names]
@@ -125,7 +125,7 @@ def _jsonl(name: str, raw: io.BufferedIOBase, form: JsonlFormat) -> Iterator[Row
     encoding = _encoding(form.encoding, raw, name)
     lines = enumerate(_lines(raw), start=1)
     if encoding.startswith(("utf-16", "utf_16", "utf-32")):
-        recoded = codecs.getreader(encoding)(raw, errors="replace")
+        recoded = io.TextIOWrapper(raw, encoding, errors="replace")  # type: ignore[type-var]
         lines = enumerate((line.encode("utf-8", "replace") for line in recoded), start=1)
         encoding = "utf-8"
     for line, data in lines:

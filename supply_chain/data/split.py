@@ -86,7 +86,8 @@ def _split(curated: Stored[Curated], spec: SplitSpec, seed: int, folder: Path) -
             raise InvalidInput(f"split {name} has no row of {shown}: add rows or raise its share")
         if not (sides == number).any():
             raise InvalidInput(
-                f"split {name} has no row: groups or near-duplicate clusters are too large for its share"
+                f"split {name} has no row: a group or near-duplicate cluster is larger than its share; "
+                "lower rules.near_duplicates.family, or set its action to `drop` or `keep`"
             )
     proof = {
         "disjoint": checked,
