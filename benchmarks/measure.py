@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def data_folder(name: str) -> Path:
     """The folder of a public data set. Ends the process with a message when it is absent."""
-    places = [os.environ.get("SUPPLY_CHAIN_BENCHMARK_DATA"), ROOT.parent / "shared/data", ROOT.parents[1] / "shared/data"]
+    places = [
+        os.environ.get("SUPPLY_CHAIN_BENCHMARK_DATA"),
+        ROOT.parent / "shared/data",
+        ROOT.parents[1] / "shared/data",
+    ]
     for place in places:
         if place and (Path(place) / name).is_dir():
             return Path(place) / name

@@ -86,8 +86,16 @@ def iou(one: Span, other: Span) -> float:
 def show(rows: list[dict[str, object]], truth: list[list[Span]], found: list[list[Span]]) -> None:
     for row, gold, guess in zip(rows, truth, found, strict=True):
         text = str(row["text"])
-        missed = [(g.type, text[g.start : g.end]) for g in gold if not any(iou(g, s) >= 0.5 and s.type == g.type for s in guess)]
-        wrong = [(g.type, text[g.start : g.end]) for g in guess if not any(iou(g, s) >= 0.5 and s.type == g.type for s in gold)]
+        missed = [
+            (g.type, text[g.start : g.end])
+            for g in gold
+            if not any(iou(g, s) >= 0.5 and s.type == g.type for s in guess)
+        ]
+        wrong = [
+            (g.type, text[g.start : g.end])
+            for g in guess
+            if not any(iou(g, s) >= 0.5 and s.type == g.type for s in gold)
+        ]
         if missed or wrong:
             print(repr(text[:160]), "\n   missed", missed, "\n   wrong", wrong)
 

