@@ -67,6 +67,9 @@ def names() -> Names:
     """Read once a process."""
     import faker.providers.person as people  # noqa: PLC0415 (an extra)
     from faker.providers.date_time import Provider as Places  # noqa: PLC0415
+    from faker.providers.lorem.en_US import Provider as Lorem  # noqa: PLC0415
+    from faker.providers.person.en_GB import Provider as British  # noqa: PLC0415
+    from faker.providers.person.en_US import Provider as American  # noqa: PLC0415
 
     firsts: set[str] = set()
     lasts: set[str] = set()
@@ -79,7 +82,10 @@ def names() -> Names:
     countries = {c.name for c in Places.countries} | {"USA", "UK", "America", "England", "Scotland", "Wales"}
     longest = "|".join(regex.escape(c) for c in sorted(countries, key=len, reverse=True))
     pattern = regex.compile(rf"(?<![\p{{L}}-])(?:{longest})(?: \(\p{{Lu}}\p{{L}}+\))?(?![\p{{L}}-])")
-    return Names(frozenset(firsts), frozenset(lasts), language_model()[1], pattern)
+    # Dictionaries list many people of fame; what is first of all an English name is no word.
+    english = {*British.first_names, *American.last_names} - set(map(str.capitalize, Lorem.word_list))
+    words = language_model()[1] - {name.casefold() for name in english}
+    return Names(frozenset(firsts), frozenset(lasts), words, pattern)
 
 
 def persons_in(text: str, entities: list[tuple[str, int, int]]) -> Iterator[Span]:
@@ -125,7 +131,8 @@ def _is_person(text: str, label: str, start: int, end: int, known: Names) -> boo
     if not words or any(c.isdigit() for c in found) or not _no_firm(text, end):
         return False
     if label == "PERSON":
-        return not all(known.is_word(w) for w in words) and len(words) <= 4
+        odd = any(w.isupper() and len(w) > 2 for w in words) and not text.isupper()
+        return not odd and not all(known.is_word(w) for w in words) and len(words) <= 4
     listed = words[0] in known.firsts and (len(words) == 1 or words[-1] in known.lasts)
     single = len(words) == 1 and words[0] in known.lasts and label == "ORG"
     return label in _OTHERS and len(words) <= 3 and (listed or single) and not known.is_word(words[0])

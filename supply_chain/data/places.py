@@ -23,8 +23,8 @@ _MORE = (
 _CORES = (
     rf"(?:{_NUMBER}\s+){{0,2}}(?:{_CAP}\s+){{0,3}}(?:(?i:{_GLUED})|\p{{Lu}}[\p{{L}}'’.-]*\s+(?i:{_STREET})\.?)\s+{_NUMBER}\b\.?",
     rf"(?:{_NUMBER}\s+){{0,2}}\b(?i:rue|via|viale|calle|ul\.|ulica|avenida|rua|avenue|c/|av\.|p\.?o\.? box)\s*"
-    rf"(?:\p{{L}}[\p{{L}}'’.-]*\s+){{0,5}}{_NUMBER}\b",
-    rf"(?:{_NUMBER}\s+){{1,2}}(?:Rue|Via|Viale|Calle|Avenue|Avenida|Rua|C/)\s*(?:{_CAP}\s+){{0,4}}\p{{Lu}}[\p{{L}}'’.-]*",
+    rf"(?:\p{{L}}[\p{{L}}'’.-]*\s+){{0,5}}{_NUMBER}\b\.?",
+    rf"(?:{_NUMBER}\s+){{1,2}}(?:[Rr]ue|[Vv]ia|[Vv]iale|[Cc]alle|[Aa]venue|[Aa]venida|[Rr]ua|C/)\s*(?:{_CAP}\s+){{0,4}}\p{{Lu}}[\p{{L}}'’.-]*",
     r"(?:US(?:S|NS|NV|CGC) \p{L}+,?\s+)?\b[AFD]PO,? A[AEP] \d{5}",
     rf"\b\p{{L}}+\s(?:út|útja|utca|tér)\s{_NUMBER}\b\.?",
     rf"(?:{_NUMBER}\s+)?{_NUMBER}\s+(?:{_CAP}\s+){{0,4}}?(?i:{_STREET})\b\.?",
