@@ -8,7 +8,7 @@ stays bounded:
   word added, dropped or replaced leaves a key in common (a deletion neighbourhood, as SymSpell's);
 - bands of MinHash values (Broder 1997) over the words of longer texts: several words may differ.
 
-Every candidate pair is then compared by its characters, so keys cost recall at most, never precision.
+Every candidate pair is then compared in full, so keys cost recall at most, never precision.
 """
 
 import tempfile
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from rapidfuzz import fuzz, process
+from rapidfuzz import process
+from rapidfuzz.distance import Indel
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -36,6 +37,7 @@ _FEWEST, _MOST = 4, 32
 _LONG = 10
 """Texts with this many words get MinHash bands."""
 _BANDS, _ROWS = 8, 3
+_ROUNDING = 1e-6
 _SALTS = np.random.default_rng(20240229).integers(1, 2**63, size=(_BANDS * _ROWS + _BANDS + 2, 2), dtype=np.uint64)
 _SQUEEZED, _EXACT, _APPROXIMATE = 0, 1, 2
 
@@ -153,7 +155,7 @@ def _pairs(folder: Path, part: int, rule: NearDuplicates, held_out: int) -> Iter
     sizes = np.diff(np.append(starts, len(keys)))
     crowd = sizes[group] > rule.family
     if held_out:
-        yield from _across(rows, group, starts, loose & crowd, held_out)
+        yield from _across(rows, group, starts, held_out)
         return
     for step in range(1, rule.family):
         near = np.flatnonzero((group[step:] == group[:-step]) & ~crowd[step:])
@@ -164,13 +166,14 @@ def _pairs(folder: Path, part: int, rule: NearDuplicates, held_out: int) -> Iter
     yield _packed(leaders[group[exact]], rows[exact])
 
 
-def _across(rows: Ints, group: Ints, starts: Ints, skip: npt.NDArray[np.bool_], held_out: int) -> Iterator[Keys]:
-    """Links every row to the first and the last held-out row of its group."""
-    kept = np.where((rows < held_out) & ~skip, rows, np.iinfo(np.int64).max)
+def _across(rows: Ints, group: Ints, starts: Ints, held_out: int) -> Iterator[Keys]:
+    """Links every row to the first and the last held-out row of its group; templates are not spared here."""
+    none = np.iinfo(np.int64).max
+    kept = np.where(rows < held_out, rows, none)
     first = np.minimum.reduceat(kept, starts)[group]
-    last = np.maximum.reduceat(np.where(kept == np.iinfo(np.int64).max, -1, kept), starts)[group]
+    last = np.maximum.reduceat(np.where(kept == none, -1, kept), starts)[group]
     for other in (first, last):
-        take = (rows >= held_out) & ~skip & (other >= 0) & (other < held_out)
+        take = (rows >= held_out) & (other >= 0) & (other < held_out)
         yield _packed(other[take], rows[take])
 
 
@@ -206,11 +209,24 @@ def _verified(texts: pl.Series, pairs: Keys, similarity: float) -> tuple[Keys, S
     for start in range(0, len(pairs), _CHUNK):
         left, right = _unpacked(pairs[start : start + _CHUNK])
         rows, where = np.unique(np.concatenate([left, right]), return_inverse=True)
-        plain = np.array(folded(texts.gather(rows)).to_list(), dtype=object)
-        one, other = plain[where[: len(left)]], plain[where[len(left) :]]
-        scores[start : start + _CHUNK] = process.cpdist(
-            one, other, scorer=fuzz.token_sort_ratio, score_cutoff=similarity * 100, dtype=np.float32
+        words = np.empty(len(rows), dtype=object)
+        words[:] = [sorted(text.split()) for text in folded(texts.gather(rows)).to_list()]
+        plain = np.array([" ".join(w) for w in words], dtype=object)
+        one, other = where[: len(left)], where[len(left) :]
+        by_word = process.cpdist(
+            words[one],
+            words[other],
+            scorer=Indel.normalized_similarity,
+            score_cutoff=similarity - _ROUNDING,
+            dtype=np.float32,
         )
+        by_letter = process.cpdist(
+            plain[one],
+            plain[other],
+            scorer=Indel.normalized_similarity,
+            score_cutoff=(1 + similarity) / 2,
+            dtype=np.float32,
+        )
+        scores[start : start + _CHUNK] = np.maximum(by_word, by_letter)
     keep = scores > 0
-    scores /= np.float32(100)
     return pairs[keep], scores[keep]

@@ -38,7 +38,6 @@ _OTHER = regex.compile(
 """Digits in groups that are no telephone number: US social security numbers and dates."""
 
 
-
 def patterned(text: str, wanted: frozenset[PiiType]) -> Iterator[Span]:
     """Every match, strongest evidence first; spans may overlap. Telephone numbers: see `phones`."""
     if "EMAIL" in wanted:

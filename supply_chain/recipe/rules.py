@@ -19,7 +19,7 @@ class NearDuplicates(Part):
     action: Literal["together", "drop", "keep"] = "together"
     """`together` keeps a cluster on one side of the split; `drop` also keeps only its first row a label."""
     similarity: float = Field(0.8, ge=0.5, le=1)
-    """Least share of characters that two texts have in common after their words are sorted."""
+    """Least share of words (of both texts together) in common, in any order; of letters, half as much may differ."""
     family: int = Field(10, ge=2, le=1000)
     """When more rows than this share all words but one, they follow a template and are no copies."""
 
