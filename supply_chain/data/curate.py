@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from supply_chain.data.judge import Candidate, columns_of, row_judge
 from supply_chain.data.pool import Pool, same_text
-from supply_chain.data.rows import read_rows
+from supply_chain.data.rows import Row, read_rows
 from supply_chain.data.source import Located
 from supply_chain.data.table import TableWriter, schema_of
 from supply_chain.data.target import names_in
@@ -47,12 +47,12 @@ def _curate(spec: DataSpec, source: Located, folder: Path, made_by: dict[str, An
     pool, texts = Pool(folder / "pool.arrow", fold_labels=spec.task == "extraction"), TextRules(spec)
     reasons: Counter[str] = Counter()
     with TableWriter(folder / "rejects.parquet", Reject) as rejects:
-        for item in _judged(spec, source, texts):
-            if isinstance(item, Reject):
-                rejects.add(item)
-                reasons[item.reason] += 1
-            else:
-                pool.add((item,))
+        for batch in _judged(spec, source, texts):
+            pool.add([item for item in batch if isinstance(item, Candidate)])
+            for item in batch:
+                if isinstance(item, Reject):
+                    rejects.add(item)
+                    reasons[item.reason] += 1
         pool.close()
         verdicts = judge_together(spec, source, pool, folder)
         digest = hashlib.sha256(canonical_json(made_by).encode())
@@ -83,18 +83,13 @@ def _curate(spec: DataSpec, source: Located, folder: Path, made_by: dict[str, An
     )
 
 
-def _judged(spec: DataSpec, source: Located, texts: TextRules) -> Iterator[Candidate | Reject]:
+def _judged(spec: DataSpec, source: Located, texts: TextRules) -> Iterator[list[Candidate | Reject]]:
     judge = row_judge(spec)
     withheld = spec.rules.pii is not None
-    items: Iterator[Candidate | Reject] = (
-        (_withheld(row) if withheld else row) if isinstance(row, Reject) else judge(row)
-        for row in read_rows(source, spec.format, columns_of(spec))
-    )
-    if not texts.any:
-        yield from items
-        return
-    while batch := list(islice(items, _BATCH)):
-        yield from texts.judge(batch)
+    rows = read_rows(source, spec.format, columns_of(spec))
+    while batch := list(islice(rows, _BATCH)):
+        items = [judge(row) if isinstance(row, Row) else _withheld(row) if withheld else row for row in batch]
+        yield texts.judge(items) if texts.any else items
 
 
 def _withheld(reject: Reject) -> Reject:

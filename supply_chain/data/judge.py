@@ -30,14 +30,15 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
     blocked = _any_word(spec.rules.blocked_words)
     conditions = [(f, _condition(f)) for f in spec.rules.filters]
     low, high = spec.rules.min_chars, spec.rules.max_chars
-    group_of, withheld = _group(spec), spec.rules.pii is not None
+    group_of, withheld, timed = _group(spec), spec.rules.pii is not None, spec.split.time is not None
 
     def judge(row: Row) -> Candidate | Reject:
         text, answer = prompt_and_answer(spec, row.values)
         if not isinstance(text, str):
             return reject(row, "not_text", f"found {type(text).__name__}", "" if text is None else str(text)[:500])
         text = text.strip()
-        label, group, time = target(spec, answer), group_of(row), _time(spec, row)
+        label, group = target(spec, answer), group_of(row)
+        time = _time(spec, row) if timed else ""
         reason = detail = ""
         if "\x00" in text:
             reason = "nul_byte"
@@ -45,7 +46,7 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
             reason, detail = "too_short", f"{len(text)} characters"
         elif len(text) > high:
             reason, detail = "too_long", f"{len(text)} characters"
-        elif not _encodable(text) or not _encodable(label or "") or not _encodable(group or ""):
+        elif not _encodable(f"{text}{label}{group}"):
             reason, detail = "encoding", "holds half of a surrogate pair"
         elif label is None:
             reason, detail = "unknown_label", "" if withheld else f"found {str(answer)[:200]!r}"
@@ -56,8 +57,8 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
         elif blocked and blocked.search(text):
             reason = "blocked_word"
         else:
-            failed = next((f.column for f, holds in conditions if not holds(row.values.get(f.column))), None)
-            if failed is None:
+            failed = conditions and next((f.column for f, holds in conditions if not holds(row.values.get(f.column))), None)
+            if not failed:
                 return Candidate(text, label, group, time, row.file, row.line)
             reason, detail = "filtered", failed
         return reject(row, reason, detail, text)
@@ -105,9 +106,7 @@ def _group(spec: DataSpec) -> Callable[[Row], str | None]:
 
 
 def _time(spec: DataSpec, row: Row) -> str | None:
-    if spec.split.time is None:
-        return ""
-    value = str(row.values.get(spec.split.time, ""))
+    value = str(row.values.get(spec.split.time or "", ""))
     try:
         found = instant(value)
     except ValueError:

@@ -29,6 +29,7 @@ from supply_chain.recipe.rules import NearDuplicates
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Scores = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 _WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\p{L}\p{M}\p{N}]+"
 _CHUNK = 100_000
 _PARTITION = 6_000_000
@@ -38,6 +39,8 @@ _LONG = 10
 """Texts with this many words get MinHash bands."""
 _BANDS, _ROWS = 8, 3
 _ROUNDING = 1e-6
+_DOUBT = 0.25
+"""How far an estimate from 24 MinHash values may lie below the truth: 2.5 standard deviations."""
 _SALTS = np.random.default_rng(20240229).integers(1, 2**63, size=(_BANDS * _ROWS + _BANDS + 2, 2), dtype=np.uint64)
 _SQUEEZED, _EXACT, _APPROXIMATE = 0, 1, 2
 
@@ -73,9 +76,11 @@ def near_links(texts: pl.Series, rule: NearDuplicates, scratch: Path | None = No
     sizes = texts.str.len_chars().to_numpy().astype(np.float32)
     found: list[tuple[Keys, Scores]] = []
     with tempfile.TemporaryDirectory(dir=scratch, prefix="keys-") as folder:
-        parts = _write_keys(texts, Path(folder))
+        marks = np.zeros((len(texts), _BANDS * _ROWS), dtype=np.uint8)
+        parts = _write_keys(texts, Path(folder), marks)
         for pairs in _gathered(Path(folder), parts, rule, held_out):
-            found.append(_verified(texts, _of_like_length(pairs, sizes, rule.similarity), rule.similarity))
+            likely = _of_like_words(_of_like_length(pairs, sizes, rule.similarity), marks, rule.similarity)
+            found.append(_verified(texts, likely, rule.similarity))
     pairs, first = np.unique(np.concatenate([f[0] for f in found]), return_index=True)
     left, right = _unpacked(pairs)
     return Links(left, right, np.concatenate([f[1] for f in found])[first])
@@ -86,12 +91,12 @@ def folded(texts: pl.Series) -> pl.Series:
     return texts.str.to_lowercase().str.replace_all("['’`]", "").str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
 
 
-def _write_keys(texts: pl.Series, folder: Path) -> int:
+def _write_keys(texts: pl.Series, folder: Path, marks: Bytes) -> int:
     parts = max(1, -(-len(texts) * 16 // _PARTITION))
     files = [(folder / f"{p}.bin").open("wb") for p in range(parts)]
     try:
         for start in range(0, len(texts), _CHUNK):
-            for keys, rows, kind in _keys(texts[start : start + _CHUNK]):
+            for keys, rows, kind in _keys(texts[start : start + _CHUNK], marks[start : start + _CHUNK]):
                 packed = (rows.astype(np.uint64) + np.uint64(start)) << np.uint64(2) | np.uint64(kind)
                 side = keys % np.uint64(parts)
                 for p, file in enumerate(files):
@@ -103,7 +108,7 @@ def _write_keys(texts: pl.Series, folder: Path) -> int:
     return parts
 
 
-def _keys(texts: pl.Series) -> Iterator[tuple[Keys, Ints, int]]:
+def _keys(texts: pl.Series, marks: Bytes) -> Iterator[tuple[Keys, Ints, int]]:
     plain = texts.str.to_lowercase().str.replace_all("['’`]", "")
     rows = np.arange(len(texts))
     squeezed = plain.str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
@@ -122,10 +127,10 @@ def _keys(texts: pl.Series) -> Iterator[tuple[Keys, Ints, int]]:
     short = (counts >= _FEWEST) & (counts <= _MOST)
     each = np.repeat(short, counts)
     yield np.repeat(sums, counts)[each] - hashes[each], np.repeat(rows, counts)[each], _APPROXIMATE
-    yield from _bands(hashes, rows, counts)
+    yield from _bands(hashes, rows, counts, marks)
 
 
-def _bands(hashes: Keys, rows: Ints, counts: Ints) -> Iterator[tuple[Keys, Ints, int]]:
+def _bands(hashes: Keys, rows: Ints, counts: Ints, marks: Bytes) -> Iterator[tuple[Keys, Ints, int]]:
     long = counts >= _LONG
     if not long.any():
         return
@@ -135,6 +140,7 @@ def _bands(hashes: Keys, rows: Ints, counts: Ints) -> Iterator[tuple[Keys, Ints,
         key = np.full(len(sizes), _SALTS[-1 - band, 0])
         for row in range(_ROWS):
             least: Keys = np.minimum.reduceat(_mix(values, _SALTS[2 + band * _ROWS + row]), starts)
+            marks[rows[long], band * _ROWS + row] = (least >> np.uint64(40)).astype(np.uint8) | np.uint8(1)
             key = _mix(key ^ least, _SALTS[0])
         yield key, rows[long], _APPROXIMATE
 
@@ -202,6 +208,19 @@ def _of_like_length(pairs: Keys, sizes: Scores, similarity: float) -> Keys:
     left, right = _unpacked(pairs)
     short, long = np.minimum(sizes[left], sizes[right]), np.maximum(sizes[left], sizes[right])
     return pairs[2 * short / (short + long) >= similarity - 0.2]
+
+
+def _of_like_words(pairs: Keys, marks: Bytes, similarity: float) -> Keys:
+    """Drops pairs of long texts whose MinHash values, an estimate of the words shared, rule the similarity out."""
+    least = round(marks.shape[1] * (similarity / (2 - similarity) - _DOUBT))
+    kept = [pairs[:0]]
+    for start in range(0, len(pairs), _CHUNK):
+        some = pairs[start : start + _CHUNK]
+        left, right = _unpacked(some)
+        one, other = marks[left], marks[right]
+        known = (one[:, 0] > 0) & (other[:, 0] > 0)
+        kept.append(some[~known | ((one == other).sum(axis=1) >= least)])
+    return np.concatenate(kept)
 
 
 def _verified(texts: pl.Series, pairs: Keys, similarity: float) -> tuple[Keys, Scores]:

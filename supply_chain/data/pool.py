@@ -1,9 +1,8 @@
 """Candidates on disk while the rules look at all of them together: memory holds a few bytes a row."""
 
 import hashlib
-import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pyarrow as pa
 
 from supply_chain.data.judge import Candidate
 
-_SPACE = re.compile(r"\s+")
 _BATCH = 50_000
 _TEXTS = ("text", "label", "group", "time", "file", "flags")
 _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n in Candidate._fields])
@@ -22,7 +20,7 @@ _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n
 
 def same_text(text: str) -> str:
     """The form under which two texts count as the same: case and white space folded."""
-    return _SPACE.sub(" ", text).strip().casefold()
+    return " ".join(text.split()).casefold()
 
 
 def key_of(text: str) -> int:
@@ -44,19 +42,13 @@ class Pool:
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, _SCHEMA)
 
-    def add(self, candidates: Iterable[Candidate]) -> None:
+    def add(self, candidates: list[Candidate]) -> None:
         """Appends rows."""
-        for candidate in candidates:
-            self._keys.append(key_of(same_text(candidate.text)))
-            key = self._known.get(candidate.label)
-            if key is None:
-                key = key_of(candidate.label.casefold() if self._fold else candidate.label)
-                if len(self._known) < 10_000:
-                    self._known[candidate.label] = key
-            self._labels.append(key)
-            self._batch.append(candidate)
-            if len(self._batch) == _BATCH:
-                self._flush()
+        self._keys.extend([key_of(same_text(c.text)) for c in candidates])
+        self._labels.extend([self._label_key(c.label) for c in candidates])
+        self._batch += candidates
+        if len(self._batch) >= _BATCH:
+            self._flush()
 
     def close(self) -> None:
         """Ends writing; call before anything is read."""
@@ -87,6 +79,14 @@ class Pool:
         for batch in self._table().to_batches():
             yield start, pa.Table.from_batches([batch])
             start += len(batch)
+
+    def _label_key(self, label: str) -> int:
+        key = self._known.get(label)
+        if key is None:
+            key = key_of(label.casefold() if self._fold else label)
+            if len(self._known) < 10_000:
+                self._known[label] = key
+        return key
 
     def _table(self) -> Any:
         return pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()

@@ -128,6 +128,7 @@ def _jsonl(name: str, raw: io.BufferedIOBase, form: JsonlFormat) -> Iterator[Row
         recoded = io.TextIOWrapper(raw, encoding, errors="replace")  # type: ignore[type-var]
         lines = enumerate((line.encode("utf-8", "replace") for line in recoded), start=1)
         encoding = "utf-8"
+    decode = json.JSONDecoder().decode
     for line, data in lines:
         if data is None:
             yield _reject(name, line, "malformed", f"a line of more than {_LONGEST:,} bytes", "")
@@ -135,7 +136,7 @@ def _jsonl(name: str, raw: io.BufferedIOBase, form: JsonlFormat) -> Iterator[Row
         if not data.strip():
             continue
         try:
-            values = json.loads(data.decode("utf-8-sig" if line == 1 and encoding == "utf-8" else encoding))
+            values = decode(data.decode("utf-8-sig" if line == 1 and encoding == "utf-8" else encoding).strip())
         except UnicodeDecodeError as error:
             yield _reject(name, line, "encoding", f"not {encoding}: {error.reason}", data.decode("utf-8", "replace"))
             continue
