@@ -39,7 +39,10 @@ def work(root: Path) -> None:
     store = Store(root / "store")
     start = time.perf_counter()
     made = curate(spec, locate(spec.source, root / "downloads", root), store)
-    print(f"kept={made.record.rows_kept}\ncurate_seconds={time.perf_counter() - start:.1f}\ncurate_peak_mib={peak():.0f}", flush=True)
+    print(
+        f"kept={made.record.rows_kept}\ncurate_seconds={time.perf_counter() - start:.1f}\ncurate_peak_mib={peak():.0f}",
+        flush=True,
+    )
     start = time.perf_counter()
     split(made, spec.split, 17, store)
     print(f"split_seconds={time.perf_counter() - start:.1f}\npeak_mib={peak():.0f}")

@@ -18,7 +18,9 @@ def questions() -> list[dict[str, str]]:
 def joined(number: int, seed: int = 17) -> Iterator[dict[str, str]]:
     """Texts of some twelve words; one in twenty repeats an earlier one, one in a hundred is too long or unlabelled."""
     rng, base = random.Random(seed), questions()
-    halves = [(" ".join(w[: len(w) // 2]), " ".join(w[len(w) // 2 :]), r["label"]) for r in base for w in [r["text"].split()]]
+    halves = [
+        (" ".join(w[: len(w) // 2]), " ".join(w[len(w) // 2 :]), r["label"]) for r in base for w in [r["text"].split()]
+    ]
     last: dict[str, str] = {}
     for _ in range(number):
         if last and rng.random() < 0.05:
