@@ -5,9 +5,11 @@ import fnmatch
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +20,16 @@ _MAX_BYTES = 1 << 34
 _FREE_BYTES = 1 << 26
 _MAX_RATIO = 200
 _PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-BROKEN = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, NotImplementedError, ValueError)
+BROKEN: tuple[type[Exception], ...] = (
+    tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, lzma.LZMAError, zlib.error, struct.error,
+    NotImplementedError, ValueError, RuntimeError,
+)  # fmt: skip
 """What the standard library raises for a damaged or encrypted archive."""
+
+
+def most_bytes(packed: int) -> int:
+    """How much `packed` bytes may unpack to."""
+    return min(_MAX_BYTES, max(_FREE_BYTES, packed * _MAX_RATIO))
 
 
 class Measured(io.RawIOBase):
@@ -27,7 +37,7 @@ class Measured(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], packed: int, name: str):
         self._stream, self._name, self._read = stream, name, 0
-        self._limit = min(_MAX_BYTES, max(_FREE_BYTES, packed * _MAX_RATIO))
+        self._limit = most_bytes(packed)
 
     def readable(self) -> bool:
         """Always."""
@@ -37,7 +47,7 @@ class Measured(io.RawIOBase):
         """Reads into `buffer`. Raises InvalidInput past the limit and for damaged bytes."""
         try:
             data = self._stream.read(len(buffer))
-        except (*BROKEN, RuntimeError) as error:
+        except BROKEN as error:
             raise InvalidInput(f"{self._name} is damaged or cannot be unpacked ({error})") from None
         self._read += len(data)
         if self._read > self._limit:
@@ -50,22 +60,25 @@ def open_member(path: Path, member: str | None, name: str) -> io.BufferedIOBase:
     """The bytes of `path`, or of `member` inside it (`!` enters archives), decompressed by suffix."""
     stream: IO[bytes] = path.open("rb")
     packed = path.stat().st_size
-    steps = member.split("!") if member else []
+    steps = [] if member is None else member.split("!")
     for number, step in enumerate(steps):
-        stream = _enter(stream, path.name if number == 0 else steps[number - 1], step)
+        stream = _enter(stream, path.name if number == 0 else steps[number - 1], step, packed)
         if number < len(steps) - 1:
             stream = _spooled(stream, packed, step)
     suffix = Path(member or path.name).suffix.lower()
     if suffix in _PACKED:
         stream = _PACKED[suffix](stream)
-    elif not member:
+    elif member is None:
         return stream  # type: ignore[return-value]
     return io.BufferedReader(Measured(stream, packed, name), 1 << 18)
 
 
 def is_archive(path: Path) -> bool:
     """Whether `path` is a zip or tar file."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except BROKEN:
+        return False  # the suffix tells how to read it, and reading tells what is wrong
 
 
 def members(path: Path, pattern: str) -> Iterator[str]:
@@ -76,7 +89,7 @@ def members(path: Path, pattern: str) -> Iterator[str]:
                 names = [i.filename for i in archive.infolist() if not i.is_dir()]
         else:
             with tarfile.open(path) as tar:
-                names = [m.name for m in tar.getmembers() if m.isfile()]
+                names = [m.name for m in _tar_members(tar, path.stat().st_size, path.name)]
     except BROKEN as error:
         raise InvalidInput(f"{path.name} is no archive that can be read ({error})") from None
     loose = pattern.removeprefix("**/")
@@ -86,18 +99,31 @@ def members(path: Path, pattern: str) -> Iterator[str]:
     yield from found
 
 
-def _enter(data: IO[bytes], name: str, member: str) -> IO[bytes]:
+def _tar_members(tar: tarfile.TarFile, packed: int, name: str) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar; stops before it would unpack more than it should, since passing a member unpacks it."""
+    total = 0
+    for member in tar:
+        total += member.size
+        if total > most_bytes(packed):
+            raise InvalidInput(f"{name} unpacks to more than {most_bytes(packed):,} bytes: not read (archive bomb?)")
+        if member.isfile():
+            yield member
+
+
+def _enter(data: IO[bytes], name: str, member: str, packed: int) -> IO[bytes]:
     try:
         if zipfile.is_zipfile(data):
             return zipfile.ZipFile(data).open(member)
         data.seek(0)
-        file = tarfile.open(fileobj=data).extractfile(member)  # noqa: SIM115 (read by the caller)
+        tar = tarfile.open(fileobj=data)  # noqa: SIM115 (read by the caller)
+        found = next((m for m in _tar_members(tar, packed, name) if m.name == member), None)
+        file = tar.extractfile(found) if found else None
         if file is None:
             raise KeyError(member)
         return file
     except KeyError:
         raise InvalidInput(f"data.source.member: {name} holds no file {member!r}") from None
-    except (*BROKEN, RuntimeError) as error:
+    except BROKEN as error:
         raise InvalidInput(f"{name} is no archive that can be read ({error})") from None
 
 

@@ -27,9 +27,13 @@ def data_card(curated: Stored[Curated], splits: Stored[Splits] | None = None) ->
     Raises InvalidInput when `splits` were made from other data.
     """
     if splits is not None and splits.record.data_digest != curated.digest:
-        raise InvalidInput(f"the splits were made from {splits.record.data_digest[:12]}, not from {curated.digest[:12]}")
+        raise InvalidInput(
+            f"the splits were made from {splits.record.data_digest[:12]}, not from {curated.digest[:12]}"
+        )
     record = curated.record
-    frame = pl.read_parquet(curated.path / "examples.parquet", columns=["text", "label", "file", "line", "cluster", "flags"])
+    frame = pl.read_parquet(
+        curated.path / "examples.parquet", columns=["text", "label", "file", "line", "cluster", "flags"]
+    )
     rejects = pl.read_parquet(curated.path / "rejects.parquet")
     return {
         "digest": curated.digest,
@@ -111,7 +115,10 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
 
 def _drawn(frame: pl.DataFrame, number: int) -> list[dict[str, Any]]:
     rows = np.linspace(0, len(frame) - 1, min(number, len(frame))).round().astype(int)
-    return [{k: v[:_LONGEST] if isinstance(v, str) else v for k, v in row.items()} for row in frame[rows.tolist()].to_dicts()]
+    return [
+        {k: v[:_LONGEST] if isinstance(v, str) else v for k, v in row.items()}
+        for row in frame[rows.tolist()].to_dicts()
+    ]
 
 
 def _splits(splits: Stored[Splits] | None) -> dict[str, Any] | None:

@@ -81,14 +81,20 @@ def _of_path(name: str, path: Path, source: PathSource | UrlSource, downloads: P
 def _in_folder(name: str, folder: Path, pattern: str, root: Path) -> list[SourceFile]:
     if ".." in Path(pattern).parts or Path(pattern).is_absolute():
         raise InvalidInput(f"data.source.pattern: {pattern!r} leads out of {folder}")
-    found = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
+    try:
+        found = sorted(p for p in folder.glob(pattern) if p.is_file() and not p.name.startswith("."))
+    except (OSError, ValueError, IndexError, NotImplementedError) as error:
+        raise InvalidInput(f"data.source.pattern: {pattern[:300]!r} is no pattern ({error})") from None
     if not found:
         raise InvalidInput(f"data.source: no file in {folder} matches {pattern!r}")
     return [SourceFile(f"{name}/{p.relative_to(folder).as_posix()}", _inside(p, root)) for p in found]
 
 
 def _inside(path: Path, root: Path) -> Path:
-    resolved = path.resolve()
-    if not resolved.is_relative_to(root.resolve()) or not resolved.exists():
-        raise InvalidInput(f"data.source.path: no such file inside the project: {path}")
-    return resolved
+    try:
+        resolved = path.resolve()
+        if resolved.is_relative_to(root.resolve()) and resolved.exists():
+            return resolved
+    except (OSError, ValueError):  # a name too long, or with a NUL byte
+        pass
+    raise InvalidInput(f"data.source.path: no such file inside the project: {str(path)[:300]!r}")
