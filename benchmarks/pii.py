@@ -1,6 +1,7 @@
 """Personal data: span F1 on Microsoft's synthetic sentences, and what survives redaction.
 
-Rules were written looking at even template ids only; the figures are from the odd ones.
+Rules were written looking at the rows of even template ids only; the figures are from the odd ones, which were
+scored four times while the rules changed (figures by type were seen, rows never).
 """
 
 import random
@@ -40,7 +41,8 @@ def main() -> None:
         show(rows, truth, found)
     half, exact = f1(truth, found, 0.5), f1(truth, found, 1.0)
     figures = {
-        "rows": len(rows), "templates": len({r["template_id"] for r in rows}), "f1": half["all"], "f1_exact": exact["all"],
+        "rows": len(rows), "templates": len({r["template_id"] for r in rows}),
+        "f1": half["all"], "f1_exact": exact["all"],
         "by_type": half, "matching": "same type, overlap of at least half of the union; f1_exact: same characters",
         "covered": TYPES, "not_covered": NOT_COVERED,
         "rows_per_second": round(len(rows) / seconds, 1),
@@ -105,8 +107,8 @@ def survivors(rows: int = 10_000) -> dict[str, object]:
     fake, rng = Faker(["en_US", "de_DE", "fr_FR", "en_GB"]), random.Random(1)
     fake.seed_instance(1)
     frames = [
-        "please block {} today", "my {} was used twice", "{}", "({})", "number:{}.", "is {} correct, or {}?", "ref/{}\nthanks",
-        "call 030 123456 about {}!", "«{}» is mine", "from {} to 12 May 2024 I paid 300",
+        "please block {} today", "my {} was used twice", "{}", "({})", "number:{}.", "is {} correct, or {}?", 
+        "ref/{}\nthanks", "call 030 123456 about {}!", "«{}» is mine", "from {} to 12 May 2024 I paid 300",
     ]  # fmt: skip
     candidates, planted = [], []
     for line in range(rows):

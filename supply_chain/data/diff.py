@@ -120,7 +120,7 @@ def _key(text: str) -> bytes:
     return hashlib.blake2b(same_text(text).encode(), digest_size=16).digest()
 
 
-def _distance(one: dict, other: dict) -> float:  # type: ignore[type-arg]
+def _distance(one: dict, other: dict) -> float:
     """Jensen-Shannon distance (Lin 1991): the square root of the divergence in bits."""
     names = sorted(one.keys() | other.keys(), key=str)
     p, q = (np.array([side.get(n, 0) for n in names], dtype=float) for side in (one, other))

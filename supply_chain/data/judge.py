@@ -57,10 +57,8 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
         elif blocked and blocked.search(text):
             reason = "blocked_word"
         else:
-            failed = conditions and next(
-                (f.column for f, holds in conditions if not holds(row.values.get(f.column))), None
-            )
-            if not failed:
+            failed = next((f.column for f, holds in conditions if not holds(row.values.get(f.column))), None)
+            if failed is None:
                 return Candidate(text, label, group, time, row.file, row.line)
             reason, detail = "filtered", failed
         return reject(row, reason, detail, text)

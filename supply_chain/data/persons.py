@@ -25,8 +25,9 @@ _ADDRESSED = regex.compile(
 _GENITIVE = regex.compile(r"['’]s?$")
 _SINGLE = regex.compile(rf"(?<=[\p{{L}},\"“:] )({_CAP})(?![\p{{L}}\d'’-]*[@\d])")
 _FIRM = regex.compile(
-    r"(?:[ ,]|and|&|\p{Lu}[\p{L}'’-]+)*\b(?:Orchestra|Ltd|Inc|LLC|Llc|GmbH|Corp|Corporation|Group|Company|Co|PLC|Plc|Bank|and Sons"
-    r"|Incorporated|University|Insurance|Street|Avenue|Road)\b"
+    r"(?:[ ,]|and|&|\p{Lu}[\p{L}'’-]+)*\b(?:Orchestra|Ltd|Inc|LLC|Llc|GmbH|Corp|Corporation|Group|Company|Co|PLC"
+    r"|Plc|Bank"
+    r"|and Sons|Incorporated|University|Insurance|Street|Avenue|Road)\b"
 )
 _OTHERS = {"ORG", "GPE", "FAC", "NORP", "PRODUCT", "WORK_OF_ART", "EVENT", "LAW", "LOC"}
 

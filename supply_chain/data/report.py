@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ def _labels(frame: pl.DataFrame, task: str, splits: Stored[Splits] | None) -> li
     if splits is not None:
         parts = splits.record.rows
         names = sorted({name for part in parts.values() for name in part})
-        rows = [{"label": n, **{p: parts[p].get(n, 0) for p in NAMES}} for n in names]
-        return [{**row, "total": sum(int(row[p]) for p in NAMES)} for row in rows]
+        rows: list[dict[str, Any]] = [{"label": n, **{p: parts[p].get(n, 0) for p in NAMES}} for n in names]
+        return [{**row, "total": sum(parts[p].get(row["label"], 0) for p in NAMES)} for row in rows]
     counts: Counter[str] = Counter()
     for label, number in frame["label"].value_counts().iter_rows():
         for name in names_in(task, label):
@@ -88,7 +89,7 @@ def _labels(frame: pl.DataFrame, task: str, splits: Stored[Splits] | None) -> li
 
 def _lengths(frame: pl.DataFrame) -> list[dict[str, Any]]:
     counts = np.histogram(frame["text"].str.len_chars().to_numpy(), bins=_EDGES)[0].tolist()
-    names = [f"{a}–{b - 1}" for a, b in zip(_EDGES[:-2], _EDGES[1:-1], strict=True)] + [f"{_EDGES[-2]} or more"]
+    names = [f"{a}–{b - 1}" for a, b in pairwise(_EDGES[:-1])] + [f"{_EDGES[-2]} or more"]
     return [{"characters": name, "rows": number} for name, number in zip(names, counts, strict=True)]
 
 

@@ -19,7 +19,11 @@ def pairs(texts, rule=RULE, **more):
 def test_each_edit_is_found_and_others_are_not():
     base = "how do I change my delivery address"
     same = [base.upper(), "how do I change my delivery-address?!", "my delivery address how do I change"]
-    one_word = ["how do I change my home address", "how do I change my address", "how do I really change my delivery address"]
+    one_word = [
+        "how do I change my home address",
+        "how do I change my address",
+        "how do I really change my delivery address",
+    ]
     other = ["how do I cancel my account now", "delivery", "", "!!!"]
     found = pairs([base, *same, *one_word, *other])
     assert {(0, n) for n in range(1, 7)} <= set(found)
@@ -56,7 +60,10 @@ def test_other_scripts():
 
 def test_partitions_do_not_change_the_result(monkeypatch):
     rng = random.Random(3)
-    base = [" ".join(rng.choices("abcdefghij klmnop qrst uvw xyz omega alpha beta gamma delta".split(), k=9)) for _ in range(300)]
+    base = [
+        " ".join(rng.choices("abcdefghij klmnop qrst uvw xyz omega alpha beta gamma delta".split(), k=9))
+        for _ in range(300)
+    ]
     texts = base + [t + " more" for t in base[:50]]
     whole = pairs(texts)
     monkeypatch.setattr("supply_chain.data.near._PARTITION", 500)

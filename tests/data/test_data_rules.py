@@ -33,7 +33,12 @@ def test_each_row_is_kept_or_rejected_with_its_reason_and_line(project, rows):
 
 def test_near_duplicates_drop_only_within_a_label_and_share_a_cluster(project, rows):
     base = "please tell me how to change the delivery address"
-    planted = [base, base.replace("change", "alter"), "address delivery the change to how me tell please!", base + " now"]
+    planted = [
+        base,
+        base.replace("change", "alter"),
+        "address delivery the change to how me tell please!",
+        base + " now",
+    ]
     more = [{"text": t, "label": label} for t, label in zip(planted, "aaab", strict=True)]
     name = project.write("d.jsonl", rows(40) + more)
     together = project.curate(name)

@@ -91,7 +91,7 @@ def test_any_fsspec_url_with_a_pinned_digest(project, rows):
     assert made.record.rows_kept == 30
     pinned = project.curate({**source, "sha256": made.record.source_sha256})
     assert pinned.digest == made.digest
-    with pytest.raises(CorruptData, match="SHA-256 is .*expected 0000"):
+    with pytest.raises(CorruptData, match=r"SHA-256 is .*expected 0000"):
         project.curate({**source, "sha256": "0" * 64})
     with pytest.raises(Unavailable, match=r"nowhere://x\.jsonl cannot be read"):
         project.curate({"kind": "url", "url": "nowhere://x.jsonl"})
@@ -134,7 +134,9 @@ def test_sql_snapshot_from_a_real_postgresql_server(project, rows, monkeypatch, 
     shutil.chown(folder, owner)
 
     def as_owner(*command: str) -> None:
-        subprocess.run(command, check=True, user=owner, capture_output=True, cwd=folder, env={"PATH": os.environ["PATH"]})
+        subprocess.run(
+            command, check=True, user=owner, capture_output=True, cwd=folder, env={"PATH": os.environ["PATH"]}
+        )
 
     as_owner("initdb", "-D", f"{folder}/data", "-U", "chain", "-A", "trust")
     options = f"-k {folder} -c listen_addresses='' -c fsync=off"

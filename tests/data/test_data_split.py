@@ -59,7 +59,9 @@ def test_near_duplicates_follow_each_other_through_groups(project):
 
 
 def test_time_puts_the_latest_rows_into_test(project):
-    rows = [{"text": sentence(n), "label": "ab"[n % 2], "day": f"2024-{n // 28 + 1:02}-{n % 28 + 1:02}"} for n in range(100)]
+    rows = [
+        {"text": sentence(n), "label": "ab"[n % 2], "day": f"2024-{n // 28 + 1:02}-{n % 28 + 1:02}"} for n in range(100)
+    ]
     rows.append({"text": sentence(100), "label": "a", "day": "yesterday"})
     made = project.curate(project.write("d.jsonl", rows), split={"time": "day"})
     assert made.record.rejects == {"no_time": 1}
