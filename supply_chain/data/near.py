@@ -39,6 +39,8 @@ _LONG = 10
 """Texts with this many words get MinHash bands."""
 _BANDS, _ROWS = 8, 3
 _ROUNDING = 1e-6
+_LETTERS = 0.3
+"""How much lower the share of letters in common may be than that of words, before words are compared."""
 _DOUBT = 0.2
 """How far an estimate from 24 MinHash values may lie below the truth: two standard deviations."""
 _SALTS = np.random.default_rng(20240229).integers(1, 2**63, size=(_BANDS * _ROWS + _BANDS + 2, 2), dtype=np.uint64)
@@ -88,7 +90,14 @@ def near_links(texts: pl.Series, rule: NearDuplicates, scratch: Path | None = No
 
 def folded(texts: pl.Series) -> pl.Series:
     """Lower case, apostrophes removed, every other mark a space."""
-    return texts.str.to_lowercase().str.replace_all("['’`]", "").str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
+    return _joined(texts).str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
+
+
+def _joined(texts: pl.Series) -> pl.Series:
+    plain = texts.str.to_lowercase()
+    for mark in "'’`":
+        plain = plain.str.replace_all(mark, "", literal=True)
+    return plain
 
 
 def _write_keys(texts: pl.Series, folder: Path, marks: Bytes) -> int:
@@ -109,13 +118,10 @@ def _write_keys(texts: pl.Series, folder: Path, marks: Bytes) -> int:
 
 
 def _keys(texts: pl.Series, marks: Bytes) -> Iterator[tuple[Keys, Ints, int]]:
-    plain = texts.str.to_lowercase().str.replace_all("['’`]", "")
     rows = np.arange(len(texts))
-    squeezed = plain.str.replace_all(r"[^\p{L}\p{M}\p{N}]+", "")
-    full = squeezed.str.len_bytes().to_numpy() > 0
-    yield squeezed.hash().to_numpy()[full] ^ _SALTS[0, 0], rows[full], _SQUEEZED
-    words = plain.str.extract_all(_WORD)
+    words = _joined(texts).str.extract_all(_WORD)
     counts = words.list.len().to_numpy().astype(np.int64)
+    yield words.list.join("").hash().to_numpy()[counts > 0] ^ _SALTS[0, 0], rows[counts > 0], _SQUEEZED
     hashes = _mix(words.explode(empty_as_null=False).hash().to_numpy(), _SALTS[1])
     some = counts > 0
     rows, counts = rows[some], counts[some]
@@ -238,9 +244,9 @@ def _verified(texts: pl.Series, pairs: Keys, similarity: float) -> tuple[Keys, S
         words[:] = [sorted(text.split()) for text in folded(texts.gather(rows)).to_list()]
         plain = np.array([" ".join(w) for w in words], dtype=object)
         one, other = where[: len(left)], where[len(left) :]
-        alike = _alike(words[one], words[other], similarity)
-        rest = alike == 0
-        alike[rest] = _alike(plain[one[rest]], plain[other[rest]], (1 + similarity) / 2)
+        alike = _alike(plain[one], plain[other], similarity - _LETTERS)
+        doubt = (alike > 0) & (alike < (1 + similarity) / 2 - _ROUNDING)
+        alike[doubt] = _alike(words[one[doubt]], words[other[doubt]], similarity)
         scores[start : start + _CHUNK] = alike
     keep = scores > 0
     return pairs[keep], scores[keep]
