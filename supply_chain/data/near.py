@@ -35,7 +35,7 @@ _CHUNK = 100_000
 _PARTITION = 6_000_000
 _FEWEST, _MOST = 4, 32
 """Texts with this many words get a key without each word in turn."""
-_LONG = 10
+_LONG = 6
 """Texts with this many words get MinHash bands."""
 _BANDS, _ROWS = 8, 3
 _ROUNDING = 1e-6
@@ -44,7 +44,7 @@ _LETTERS = 0.3
 _DOUBT = 0.2
 """How far an estimate from 24 MinHash values may lie below the truth: two standard deviations."""
 _SALTS = np.random.default_rng(20240229).integers(1, 2**63, size=(_BANDS * _ROWS + _BANDS + 2, 2), dtype=np.uint64)
-_SQUEEZED, _EXACT, _APPROXIMATE = 0, 1, 2
+_SQUEEZED, _EXACT, _APPROXIMATE, _BAND = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,15 @@ def near_links(texts: pl.Series, rule: NearDuplicates, scratch: Path | None = No
     with tempfile.TemporaryDirectory(dir=scratch, prefix="keys-") as folder:
         marks = np.zeros((len(texts), _BANDS * _ROWS), dtype=np.uint8)
         parts = _write_keys(texts, Path(folder), marks)
-        for pairs in _gathered(Path(folder), parts, rule, held_out):
+        crowded = np.zeros(len(texts), dtype=bool)
+        for pairs in _gathered(Path(folder), parts, rule, held_out, crowded):
             likely = _of_like_words(_of_like_length(pairs, sizes, rule.similarity), marks, rule.similarity)
             found.append(_verified(texts, likely, rule.similarity))
-    pairs, first = np.unique(np.concatenate([f[0] for f in found]), return_index=True)
+    pairs, scores = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
     left, right = _unpacked(pairs)
-    return Links(left, right, np.concatenate([f[1] for f in found])[first])
+    spared = (pairs & np.uint64(1) > 0) & crowded[left] & crowded[right]
+    pairs, first = np.unique(pairs[~spared] >> np.uint64(1), return_index=True)
+    return Links(left[~spared][first], right[~spared][first], scores[~spared][first])
 
 
 def folded(texts: pl.Series) -> pl.Series:
@@ -148,7 +151,7 @@ def _bands(hashes: Keys, rows: Ints, counts: Ints, marks: Bytes) -> Iterator[tup
             least: Keys = np.minimum.reduceat(_mix(values, _SALTS[2 + band * _ROWS + row]), starts)
             marks[rows[long], band * _ROWS + row] = (least >> np.uint64(40)).astype(np.uint8) | np.uint8(1)
             key = _mix(key ^ least, _SALTS[0])
-        yield key, rows[long], _APPROXIMATE
+        yield key, rows[long], _BAND
 
 
 def _mix(values: Keys, salt: Keys) -> Keys:
@@ -156,11 +159,15 @@ def _mix(values: Keys, salt: Keys) -> Keys:
     return mixed ^ (mixed >> np.uint64(29))
 
 
-def _pairs(folder: Path, part: int, rule: NearDuplicates, held_out: int) -> Iterator[Keys]:
+def _pairs(
+    folder: Path, part: int, rule: NearDuplicates, held_out: int, crowded: npt.NDArray[np.bool_]
+) -> Iterator[Keys]:
+    """Candidates of one partition; marks in `crowded` the rows that follow a template."""
     keys, packed = np.fromfile(folder / f"{part}.bin", dtype=np.uint64).reshape(-1, 2).T
     order = np.argsort(keys)
     keys, rows = keys[order], (packed[order] >> np.uint64(2)).astype(np.int64)
-    loose = (packed[order] & np.uint64(3)) == _APPROXIMATE
+    kind = packed[order] & np.uint64(3)
+    loose = kind >= _APPROXIMATE
     new = np.concatenate([[True], keys[1:] != keys[:-1]])
     group = np.cumsum(new) - 1
     starts = np.flatnonzero(new)
@@ -169,9 +176,10 @@ def _pairs(folder: Path, part: int, rule: NearDuplicates, held_out: int) -> Iter
     if held_out:
         yield from _across(rows, group, starts, held_out)
         return
+    crowded[rows[crowd & (kind == _APPROXIMATE)]] = True
     for step in range(1, rule.family):
         near = np.flatnonzero((group[step:] == group[:-step]) & ~crowd[step:])
-        yield _packed(rows[near], rows[near + step])
+        yield _packed(rows[near], rows[near + step], kind[near] == _BAND)
     exact = np.flatnonzero(crowd & ~loose)
     leaders = np.full(len(starts), np.iinfo(np.int64).max)
     np.minimum.at(leaders, group[exact], rows[exact])
@@ -189,21 +197,25 @@ def _across(rows: Ints, group: Ints, starts: Ints, held_out: int) -> Iterator[Ke
         yield _packed(other[take], rows[take])
 
 
-def _packed(one: Ints, other: Ints) -> Keys:
+def _packed(one: Ints, other: Ints, band: npt.NDArray[np.bool_] | None = None) -> Keys:
+    """Pairs as numbers: the lower row, the higher row, and one bit for those that only a band brought together."""
     differ = one != other
     low, high = np.minimum(one[differ], other[differ]), np.maximum(one[differ], other[differ])
-    return low.astype(np.uint64) << np.uint64(32) | high.astype(np.uint64)
+    mark = np.uint64(0) if band is None else band[differ].astype(np.uint64)
+    return low.astype(np.uint64) << np.uint64(33) | high.astype(np.uint64) << np.uint64(1) | mark
 
 
 def _unpacked(pairs: Keys) -> tuple[Ints, Ints]:
-    return (pairs >> np.uint64(32)).astype(np.int64), (pairs & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return (pairs >> np.uint64(33)).astype(np.int64), (pairs >> np.uint64(1) & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def _gathered(folder: Path, parts: int, rule: NearDuplicates, held_out: int) -> Iterator[Keys]:
+def _gathered(
+    folder: Path, parts: int, rule: NearDuplicates, held_out: int, crowded: npt.NDArray[np.bool_]
+) -> Iterator[Keys]:
     """Candidates of several partitions at once, since one pair often stands in many."""
     waiting: list[Keys] = []
     for part in range(parts):
-        waiting += _pairs(folder, part, rule, held_out)
+        waiting += _pairs(folder, part, rule, held_out, crowded)
         if part == parts - 1 or sum(map(len, waiting)) > _PARTITION:
             yield _distinct(np.concatenate(waiting))
             waiting = []
@@ -212,7 +224,8 @@ def _gathered(folder: Path, parts: int, rule: NearDuplicates, held_out: int) -> 
 def _distinct(pairs: Keys) -> Keys:
     """Sorted, each once; far faster than `np.unique`."""
     pairs.sort()
-    return pairs[np.concatenate([[True], pairs[1:] != pairs[:-1]])] if len(pairs) else pairs
+    bare = pairs >> np.uint64(1)
+    return pairs[np.concatenate([[True], bare[1:] != bare[:-1]])] if len(pairs) else pairs
 
 
 def _of_like_length(pairs: Keys, sizes: Scores, similarity: float) -> Keys:
