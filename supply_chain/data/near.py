@@ -104,7 +104,7 @@ def _joined(texts: pl.Series) -> pl.Series:
 
 
 def _write_keys(texts: pl.Series, folder: Path, marks: Bytes) -> int:
-    parts = max(1, -(-len(texts) * 16 // _PARTITION))
+    parts = max(1, -(-len(texts) * 24 // _PARTITION))
     files = [(folder / f"{p}.bin").open("wb") for p in range(parts)]
     try:
         for start in range(0, len(texts), _CHUNK):
