@@ -8,7 +8,11 @@ from supply_chain.store import Record
 
 
 class Example(BaseModel):
-    """One labelled text and the source line it came from."""
+    """One labelled text and the source line it came from.
+
+    `label` is a class name; for other tasks the target as text: canonical JSON of a list of labels
+    (multilabel) or of an object of fields (extraction), or the completion (generation).
+    """
 
     model_config = ConfigDict(frozen=True)
     id: str
@@ -17,6 +21,12 @@ class Example(BaseModel):
     group: str
     file: str
     line: int
+    time: str = ""
+    """ISO date or number, when the split goes by time."""
+    cluster: int = 0
+    """Near duplicates share a number; 0: none."""
+    flags: str = ""
+    """What a reviewer should look at: `label:neutral` (suggested label), `pii:EMAIL`."""
 
 
 class Reject(BaseModel):
@@ -43,6 +53,18 @@ class Curated(Record):
     rejects: dict[str, int]
     """Rows rejected, by reason."""
     labels: list[str]
+    """Class names; extraction: field names; generation: none."""
+    task: str = "classification"
+    sensitivity: str = "internal"
+    zone: str = "any"
+    fingerprint: str = ""
+    """SHA-256 over the kept rows, in order, and the rules that chose them."""
+    clusters: int = 0
+    """Near-duplicate clusters among the kept rows."""
+    flagged: dict[str, int] = {}
+    """Kept rows by flag."""
+    pii: dict[str, int] = {}
+    """Values found, by type."""
 
 
 class Splits(Record):
@@ -58,6 +80,9 @@ class Splits(Record):
     """Groups by split."""
     license: str
     attribution: str
+    task: str = "classification"
+    sensitivity: str = "internal"
+    zone: str = "any"
 
 
 class BaseModelRecord(Record):

@@ -1,151 +1,151 @@
 """Curation: every row is kept or rejected with a named reason."""
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from supply_chain.data.judge import Candidate, columns_of, row_judge
+from supply_chain.data.pool import Pool, same_text
 from supply_chain.data.rows import Row, read_rows
 from supply_chain.data.source import Located
-from supply_chain.data.table import write_table
+from supply_chain.data.table import TableWriter, schema_of
+from supply_chain.data.target import names_in
+from supply_chain.data.texts import TextRules
+from supply_chain.data.whole import Verdicts, held_out_texts, judge_together
 from supply_chain.errors import InvalidInput
-from supply_chain.identity import identity
-from supply_chain.recipe.data import DataSpec, LabelSpec, Rules
+from supply_chain.identity import canonical_json, identity
+from supply_chain.recipe.data import DataSpec
 from supply_chain.records import Curated, Example, Reject
 from supply_chain.store import Store, Stored
 
-VERSION = 1
-_SPACE = re.compile(r"\s+")
+__all__ = ["curate", "same_text"]
+VERSION = 2
+_BATCH = 1000
 
 
 def curate(spec: DataSpec, source: Located, store: Store) -> Stored[Curated]:
-    """Reads, checks and stores a recipe's examples.
+    """Reads, checks and stores a recipe's examples; memory stays at some 100 bytes a row.
 
     Raises InvalidInput when columns are missing or a label keeps fewer rows than
     `rules.min_rows_per_label`; then nothing is stored.
     """
-    part = spec.model_dump(mode="json", exclude={"split", "source"})
-    key = identity("curated", VERSION, data=part, source=source.version)
-    return store.once(Curated, key, lambda folder: _curate(spec, source, folder))
+    rules = spec.model_dump(mode="json", exclude={"split": {"validation", "test", "stratify"}, "source": True})
+    held_out = {h.name: held_out_texts(h, source)[2] for h in spec.rules.decontaminate}
+    tools = TextRules.versions(spec)
+    key = identity("curated", VERSION, data=rules, source=source.version, held_out=held_out, tools=tools)
+    made_by = {"version": VERSION, "data": rules, "held_out": held_out, "tools": tools}
+    return store.once(Curated, key, lambda folder: _curate(spec, source, folder, made_by))
 
 
-def same_text(text: str) -> str:
-    """The form under which two texts count as the same: case and white space folded."""
-    return _SPACE.sub(" ", text).strip().casefold()
-
-
-def _curate(spec: DataSpec, source: Located, folder: Path) -> Curated:
-    rejects: list[Reject] = []
-    kept = _keep(_unique(_examples(spec, source), spec.rules), rejects)
-    _check_labels(kept, spec, source, rejects)
-    write_table(folder / "examples.parquet", Example, kept)
-    write_table(folder / "rejects.parquet", Reject, rejects)
+def _curate(spec: DataSpec, source: Located, folder: Path, made_by: dict[str, Any]) -> Curated:
+    pool, texts = Pool(folder / "pool.arrow", fold_labels=spec.task == "extraction"), TextRules(spec)
+    reasons: Counter[str] = Counter()
+    with TableWriter(folder / "rejects.parquet", Reject) as rejects:
+        for batch in _judged(spec, source, texts):
+            pool.add([item for item in batch if isinstance(item, Candidate)])
+            for item in batch:
+                if isinstance(item, Reject):
+                    rejects.add(item)
+                    reasons[item.reason] += 1
+        pool.close()
+        verdicts = judge_together(spec, source, pool, folder)
+        digest = hashlib.sha256(canonical_json(made_by).encode())
+        labels = _write(spec, verdicts, folder, rejects, digest)
+    reasons += verdicts.counts()
+    _check_labels(labels, len(verdicts.kept), spec, source, reasons)
+    pool.path.unlink()
+    (folder / "rules.json").write_text(canonical_json(made_by), encoding="utf-8")
+    clusters = verdicts.clusters[verdicts.kept]
+    _, sizes = np.unique(clusters[clusters > 0], return_counts=True)
+    flagged = {**({"label": len(verdicts.suggested)} if verdicts.suggested else {}), **texts.flagged}
     return Curated(
         source=source.name,
         source_sha256=source.version,
         license=spec.license,
         attribution=spec.attribution,
-        rows_read=len(kept) + len(rejects),
-        rows_kept=len(kept),
-        rejects=dict(Counter(r.reason for r in rejects)),
-        labels=sorted({e.label for e in kept}),
+        rows_read=len(pool) + sum(n for r, n in reasons.items()) - int((verdicts.reason > 0).sum()),
+        rows_kept=len(verdicts.kept),
+        rejects=dict(sorted(reasons.items())),
+        labels=sorted(labels),
+        task=spec.task,
+        sensitivity=spec.sensitivity,
+        zone=spec.zone,
+        fingerprint=digest.hexdigest(),
+        clusters=int((sizes > 1).sum()),
+        flagged=flagged,
+        pii=dict(sorted(texts.pii.items())),
     )
 
 
-def _keep(items: Iterable[Example | Reject], rejects: list[Reject]) -> list[Example]:
-    kept = []
-    for item in items:
-        if isinstance(item, Reject):
-            rejects.append(item)
-        else:
-            kept.append(item)
-    return kept
+def _judged(spec: DataSpec, source: Located, texts: TextRules) -> Iterator[list[Candidate | Reject]]:
+    judge = row_judge(spec)
+    withheld = spec.rules.pii is not None
+    rows = read_rows(source, spec.format, columns_of(spec))
+    while batch := list(islice(rows, _BATCH)):
+        items = [judge(row) if isinstance(row, Row) else _withheld(row) if withheld else row for row in batch]
+        yield texts.judge(items) if texts.any else items
 
 
-def _examples(spec: DataSpec, source: Located) -> Iterator[Example | Reject]:
-    columns = [spec.text, spec.label.column, *([spec.group.column] if spec.group else [])]
-    for row in read_rows(source, spec.format, columns):
-        yield row if isinstance(row, Reject) else _example(spec, source, row)
+def _withheld(reject: Reject) -> Reject:
+    return reject.model_copy(update={"text": ""})
 
 
-def _example(spec: DataSpec, source: Located, row: Row) -> Example | Reject:
-    text, reason = row.values.get(spec.text), None
-    label = _label(spec.label, row.values.get(spec.label.column))
-    group = _group(spec, row)
-    if not isinstance(text, str):
-        reason, text = "not_text", str(text)
-    text = text.strip()
-    if reason is None and "\x00" in text:
-        reason = "nul_byte"
-    elif reason is None and len(text) < spec.rules.min_chars:
-        reason = "too_short"
-    elif reason is None and len(text) > spec.rules.max_chars:
-        reason = "too_long"
-    elif label is None:
-        reason = "unknown_label"
-    elif group is None:
-        reason = "no_group"
-    if reason or label is None or group is None:
-        detail = f"label {row.values.get(spec.label.column)!r}, {len(text)} characters"
-        return Reject(reason=reason or "schema", detail=detail[:300], text=text[:500], file=source.name, line=row.line)
-    return Example(id=f"{row.line}", text=text, label=label, group=group, file=source.name, line=row.line)
+def _write(spec: DataSpec, verdicts: Verdicts, folder: Path, rejects: TableWriter, digest: Any) -> Counter[str]:
+    """Writes what was kept and rejected; returns how many kept rows hold each label."""
+    labels: Counter[str] = Counter()
+    several = verdicts.pool.column("file").n_unique() > 1 if len(verdicts.pool) else False
+    hidden = spec.rules.pii is not None and spec.rules.pii.action in {"flag", "drop"}
+    with TableWriter(folder / "examples.parquet", Example) as examples:
+        for start, table in verdicts.pool.batches():
+            marks = verdicts.reason[start : start + len(table)]
+            out = np.flatnonzero(marks)
+            for row, item in zip((start + out).tolist(), table.take(out).to_pylist(), strict=True):
+                rejects.add(verdicts.reject(row, Candidate(**item), "" if hidden else item["text"]))
+            rows = np.flatnonzero(marks == 0)
+            kept = _with_marks(table.take(rows), verdicts, start + rows, several)
+            for text, label in zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True):
+                digest.update(f"{text}\x1f{label}\x1e".encode())
+            for entry in kept["label"].value_counts().to_pylist():
+                for name in names_in(spec.task, entry["values"]):
+                    labels[name] += entry["counts"]
+            examples.add_table(kept)
+    return labels
 
 
-def _label(spec: LabelSpec, value: object) -> str | None:
-    if value is None or isinstance(value, dict | list):
-        return None
-    if spec.bins:
-        try:
-            number = float(str(value))
-        except ValueError:
-            return None
-        return next((b.label for b in spec.bins if b.fits(number)), None)
-    label = spec.map.get(str(value)) if spec.map else str(value).strip()
-    return label if label and (spec.names is None or label in spec.names) else None
+def _with_marks(table: pa.Table, verdicts: Verdicts, rows: Any, several: bool) -> pa.Table:
+    ids = [str(n) for n in table["line"].to_pylist()]
+    if several:
+        ids = [f"{file}:{n}" for file, n in zip(table["file"].to_pylist(), ids, strict=True)]
+    flags = table["flags"].to_pylist()
+    if verdicts.suggested:
+        label = [verdicts.suggested.get(r) for r in rows.tolist()]
+        flags = [" ".join(filter(None, (f, s and f"label:{s}"))) for f, s in zip(flags, label, strict=True)]
+    columns = {n: table[n] for n in ("text", "label", "group", "file", "line", "time")}
+    columns |= {
+        "id": pa.array(ids),
+        "flags": pa.array(flags, pa.string()),
+        "cluster": pa.array(verdicts.clusters[rows]),
+    }
+    return pa.table({f.name: columns[f.name] for f in schema_of(Example)}).cast(schema_of(Example))
 
 
-def _group(spec: DataSpec, row: Row) -> str | None:
-    if spec.group is None:
-        return f"row-{row.line}"
-    value = str(row.values.get(spec.group.column, ""))
-    if spec.group.pattern is None:
-        return value or None
-    match = re.search(spec.group.pattern, value)
-    return match.group(1) if match else None
-
-
-def _unique(items: Iterable[Example | Reject], rules: Rules) -> Iterator[Example | Reject]:
-    same: dict[str, list[Example]] = defaultdict(list)
-    for item in items:
-        if isinstance(item, Reject):
-            yield item
-        else:
-            same[same_text(item.text)].append(item)
-    for twins in same.values():
-        first, *others = twins
-        if rules.contradictions == "drop" and len({e.label for e in twins}) > 1:
-            labels = ", ".join(sorted({e.label for e in twins}))
-            yield from (_dropped(e, "contradictory_label", f"the same text is labelled {labels}") for e in twins)
-            continue
-        yield first
-        if rules.duplicates == "keep":
-            yield from others
-        else:
-            yield from (_dropped(e, "duplicate", f"same as line {first.line}") for e in others)
-
-
-def _dropped(example: Example, reason: str, detail: str) -> Reject:
-    return Reject(reason=reason, detail=detail, text=example.text[:500], file=example.file, line=example.line)
-
-
-def _check_labels(kept: list[Example], spec: DataSpec, source: Located, rejects: list[Reject]) -> None:
-    counts = Counter(e.label for e in kept)
+def _check_labels(counts: Counter[str], rows: int, spec: DataSpec, source: Located, reasons: Counter[str]) -> None:
+    least, rejected_for = spec.rules.min_rows_per_label, ", ".join(f"{r} {n}" for r, n in reasons.items()) or "none"
+    if spec.task in {"extraction", "generation"}:
+        if rows < least:
+            raise InvalidInput(f"{source.name}: {rows} rows are kept, needed: {least}. Rejected: {rejected_for}.")
+        return
     expected = spec.label.names or ([b.label for b in spec.label.bins] if spec.label.bins else list(counts))
-    few = {label: counts[label] for label in expected if counts[label] < spec.rules.min_rows_per_label}
+    few = {label: counts[label] for label in expected if counts[label] < least}
     if few or len(counts) < 2:
         shown = ", ".join(f"{label} {n}" for label, n in few.items()) or f"{len(counts)} labels in all"
-        reasons = ", ".join(f"{r} {n}" for r, n in Counter(r.reason for r in rejects).items()) or "none"
         raise InvalidInput(
             f"{source.name}: too few rows to learn from ({shown}; needed: 2 labels with "
-            f"{spec.rules.min_rows_per_label} rows each). Rejected: {reasons}. Add rows or lower data.rules."
+            f"{least} rows each). Rejected: {rejected_for}. Add rows or lower data.rules."
         )

@@ -1,40 +1,96 @@
 """Reads a located source row by row; a row that cannot be read becomes a reject."""
 
+import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
-from supply_chain.data.source import Located
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from supply_chain.data.markup import read_markup
+from supply_chain.data.source import Located, SourceFile
 from supply_chain.errors import InvalidInput
-from supply_chain.recipe.data import CsvFormat, Format
+from supply_chain.recipe.sources import CsvFormat, Format, JsonlFormat, MarkupFormat, ParquetFormat
 from supply_chain.records import Reject
 
+_LONGEST = 1 << 25
+_SAMPLE = 1 << 20
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True)
 class Row:
-    """Values by column, and the line where the row starts."""
+    """Values by column, and the file and line (from 1; Parquet: the row) where the row starts."""
 
-    values: dict[str, object]
+    values: dict[str, Any]
     line: int
+    file: str
 
 
-def read_rows(source: Located, form: Format, columns: list[str]) -> Iterator[Row | Reject]:
-    """Every row of `source`. Raises InvalidInput when a column of `columns` is missing."""
-    with source.open() as raw:
-        yield from _csv(source, raw, form, columns) if isinstance(form, CsvFormat) else _jsonl(source, raw)
+def read_rows(source: Located, form: Format | None, columns: list[str]) -> Iterator[Row | Reject]:
+    """Every row of `source`. Raises InvalidInput when a column of `columns` is missing from a table."""
+    for file in source.files:
+        chosen = form or _by_name(file)
+        with file.open() as raw:
+            if isinstance(chosen, CsvFormat):
+                yield from _csv(file.name, raw, chosen, columns)
+            elif isinstance(chosen, JsonlFormat):
+                yield from _jsonl(file.name, raw, chosen)
+            elif isinstance(chosen, MarkupFormat):
+                for item in read_markup(file.name, raw, chosen):
+                    yield item if isinstance(item, Reject) else Row(item[0], item[1], file.name)
+            else:
+                yield from _parquet(file.name, raw, columns)
 
 
-def _csv(source: Located, raw: io.BufferedIOBase, form: CsvFormat, columns: list[str]) -> Iterator[Row | Reject]:
-    text = io.TextIOWrapper(raw, form.encoding, errors="surrogateescape", newline="")  # type: ignore[type-var]
-    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
+def _by_name(file: SourceFile) -> Format:
+    path = Path(file.member or file.path.name)
+    kind = (path.with_suffix("") if path.suffix in {".gz", ".bz2", ".xz"} else path).suffix.lower()
+    if kind in {".csv", ".tsv"}:
+        return CsvFormat(kind="csv", delimiter="\t" if kind == ".tsv" else ",")
+    if kind in {".jsonl", ".ndjson"}:
+        return JsonlFormat(kind="jsonl")
+    if kind == ".parquet":
+        return ParquetFormat(kind="parquet")
+    raise InvalidInput(f"data.format: {file.name} does not tell its format; state csv, jsonl, parquet or markup")
+
+
+def _encoding(stated: str, raw: io.BufferedIOBase, name: str) -> str:
+    if stated != "auto":
+        try:
+            return codecs.lookup(stated).name
+        except LookupError:
+            raise InvalidInput(f"data.format.encoding: {stated!r} is unknown; state another or `auto`") from None
+    from charset_normalizer import from_bytes  # noqa: PLC0415
+
+    sample = raw.peek(_SAMPLE)[:_SAMPLE] if isinstance(raw, io.BufferedReader) else b""
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        best = from_bytes(sample).best()
+        if best is None:
+            raise InvalidInput(f"{name}: no encoding fits; state data.format.encoding") from None
+        return best.encoding
+    return "utf-8"
+
+
+def _csv(name: str, raw: io.BufferedIOBase, form: CsvFormat, columns: list[str]) -> Iterator[Row | Reject]:
+    encoding = _encoding(form.encoding, raw, name)
+    text = io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline="")  # type: ignore[type-var]
+    quoting: Any = csv.QUOTE_MINIMAL if form.quoting else csv.QUOTE_NONE
     reader = csv.reader(text, delimiter=form.delimiter, quoting=quoting, strict=form.quoting)
-    names = form.columns or [name.removeprefix("\ufeff") for name in next(reader, [])]
+    names = form.columns or _header(name, reader)
     missing = [c for c in columns if c not in names]
     if missing:
-        raise InvalidInput(f"{source.name}: no column {', '.join(missing)}; found {', '.join(names) or 'nothing'}")
+        raise InvalidInput(f"{name}: no column {', '.join(missing)}; found {', '.join(names)[:300] or 'nothing'}")
     while True:
         line = reader.line_num + 1
         try:
@@ -42,38 +98,83 @@ def _csv(source: Located, raw: io.BufferedIOBase, form: CsvFormat, columns: list
         except StopIteration:
             return
         except csv.Error as error:
-            yield Reject(reason="malformed", detail=str(error), text="", file=source.name, line=line)
+            yield _reject(name, line, "malformed", f"{error} (lines {line} to {reader.line_num})", "")
             continue
-        shown = form.delimiter.join(fields)
+        except UnicodeError as error:
+            yield _reject(name, line, "encoding", f"not {encoding} from here on: {error.args[-1]}", "")
+            return
         if not fields:
             continue
-        if _undecodable(shown):
-            yield _reject(source, line, "encoding", f"not {form.encoding}", shown)
-        elif len(fields) != len(names):
-            yield _reject(source, line, "malformed", f"{len(fields)} fields, expected {len(names)}", shown)
+        if len(fields) != len(names):
+            shown = form.delimiter.join(fields)
+            yield _reject(name, line, "malformed", f"{len(fields)} fields, expected {len(names)}", shown)
+        elif any(_SURROGATES.search(f) for f in fields if not f.isascii()):
+            yield _reject(name, line, "encoding", f"not {encoding}", form.delimiter.join(fields))
         else:
-            yield Row(dict(zip(names, fields, strict=True)), line)
+            yield Row(dict(zip(names, fields, strict=True)), line, name)
 
 
-def _jsonl(source: Located, raw: io.BufferedIOBase) -> Iterator[Row | Reject]:
-    for line, data in enumerate(raw, start=1):
+def _header(name: str, reader: Any) -> list[str]:
+    try:
+        return [_SURROGATES.sub("?", n.removeprefix("\ufeff")) for n in next(reader, [])]
+    except (csv.Error, UnicodeError) as error:
+        raise InvalidInput(f"{name}: the header line cannot be read ({error})") from None
+
+
+def _jsonl(name: str, raw: io.BufferedIOBase, form: JsonlFormat) -> Iterator[Row | Reject]:
+    encoding = _encoding(form.encoding, raw, name)
+    lines = enumerate(_lines(raw), start=1)
+    if encoding.startswith(("utf-16", "utf_16", "utf-32")):
+        recoded = io.TextIOWrapper(raw, encoding, errors="replace")  # type: ignore[type-var]
+        lines = enumerate((line.encode("utf-8", "replace") for line in recoded), start=1)
+        encoding = "utf-8"
+    decode = json.JSONDecoder().decode
+    for line, data in lines:
+        if data is None:
+            yield _reject(name, line, "malformed", f"a line of more than {_LONGEST:,} bytes", "")
+            continue
         if not data.strip():
             continue
         try:
-            values = json.loads(data.decode("utf-8-sig" if line == 1 else "utf-8"))
+            values = decode(data.decode("utf-8-sig" if line == 1 and encoding == "utf-8" else encoding).strip())
+        except UnicodeDecodeError as error:
+            yield _reject(name, line, "encoding", f"not {encoding}: {error.reason}", data.decode("utf-8", "replace"))
+            continue
         except (ValueError, RecursionError) as error:
-            yield _reject(source, line, "malformed", str(error), data.decode("utf-8", "replace"))
+            yield _reject(name, line, "malformed", str(error)[:200], data[:2000].decode("utf-8", "replace"))
             continue
         if isinstance(values, dict):
-            yield Row(values, line)
+            yield Row(values, line, name)
         else:
-            yield _reject(source, line, "malformed", "not a JSON object", data.decode())
+            yield _reject(name, line, "malformed", "not a JSON object", data[:2000].decode("utf-8", "replace"))
 
 
-def _undecodable(text: str) -> bool:
-    return any("\udc80" <= char <= "\udcff" for char in text)
+def _lines(raw: io.BufferedIOBase) -> Iterator[bytes | None]:
+    """Lines; None in place of one that is too long to hold."""
+    while line := raw.readline(_LONGEST):
+        if len(line) < _LONGEST or line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = raw.readline(_LONGEST)
+        yield None
 
 
-def _reject(source: Located, line: int, reason: str, detail: str, text: str) -> Reject:
+def _parquet(name: str, raw: io.BufferedIOBase, columns: list[str]) -> Iterator[Row | Reject]:
+    line = 0
+    try:
+        file = pq.ParquetFile(pa.PythonFile(raw, mode="r"))
+        missing = [c for c in columns if c not in file.schema_arrow.names]
+        if missing:
+            raise InvalidInput(f"{name}: no column {', '.join(missing)}; found {', '.join(file.schema_arrow.names)}")
+        for batch in file.iter_batches(batch_size=10_000, columns=columns):
+            for values in batch.to_pylist():
+                line += 1
+                yield Row(values, line, name)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{name} is no Parquet file that can be read, after row {line}: {error}") from None
+
+
+def _reject(name: str, line: int, reason: str, detail: str, text: str) -> Reject:
     shown = text[:500].encode("utf-8", "replace").decode()
-    return Reject(reason=reason, detail=detail, text=shown, file=source.name, line=line)
+    return Reject(reason=reason, detail=detail, text=shown, file=name, line=line)

@@ -5,9 +5,30 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from supply_chain.recipe.part import Part, ProjectPath
+from supply_chain.recipe.part import Part
+from supply_chain.recipe.rules import Rules
+from supply_chain.recipe.sources import (
+    CsvFormat,
+    Format,
+    HubSource,
+    JsonlFormat,
+    MarkupFormat,
+    PackageSource,
+    ParquetFormat,
+    PathSource,
+    Sha256,
+    Source,
+    SqlSource,
+    UrlSource,
+)
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+__all__ = [
+    "Bin", "CsvFormat", "DataSpec", "Format", "GroupSpec", "HubSource", "JsonlFormat", "LabelSpec", "MarkupFormat",
+    "PackageSource", "ParquetFormat", "PathSource", "Rules", "Sha256", "Source", "SplitSpec", "SqlSource", "UrlSource",
+]  # fmt: skip
+
+Task = Literal["classification", "multilabel", "extraction", "generation"]
+Sensitivity = Literal["public", "internal", "confidential", "restricted"]
 
 
 def _regex(value: str) -> str:
@@ -18,50 +39,6 @@ def _regex(value: str) -> str:
     if groups != 1:
         raise ValueError(f"needs exactly one (group), has {groups}")
     return value
-
-
-class PackageSource(Part):
-    """A file inside a distribution of the configured package index; nothing of it is run."""
-
-    kind: Literal["package"]
-    package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._!+-]+$")]
-    """Name and exact version: `vaderSentiment==3.3.2`."""
-    sha256: Sha256
-    """SHA-256 of the distribution file."""
-    member: str
-    """Path inside it; `!` enters an archive inside the archive."""
-    form: Literal["sdist", "wheel"] = "sdist"
-
-
-class PathSource(Part):
-    """A file below the project's root."""
-
-    kind: Literal["path"]
-    path: ProjectPath
-
-
-Source = Annotated[PackageSource | PathSource, Field(discriminator="kind")]
-
-
-class CsvFormat(Part):
-    """Delimited text."""
-
-    kind: Literal["csv"]
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    columns: list[str] | None = None
-    """Column names when the file has no header line."""
-    quoting: bool = True
-    """Whether a double quote opens a quoted field."""
-    encoding: str = "utf-8"
-
-
-class JsonlFormat(Part):
-    """One JSON object a line."""
-
-    kind: Literal["jsonl"]
-
-
-Format = Annotated[CsvFormat | JsonlFormat, Field(discriminator="kind")]
 
 
 class Bin(Part):
@@ -87,7 +64,9 @@ class LabelSpec(Part):
     map: dict[str, str] | None = None
     """For renaming labels; a value that is not listed is rejected."""
     names: list[str] | None = None
-    """The labels allowed; by default all that occur."""
+    """The labels (extraction: the fields) allowed; by default all that occur."""
+    separator: str | None = None
+    """Multi-label: splits a text column into labels; without it the column holds a list."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "LabelSpec":
@@ -104,36 +83,42 @@ class GroupSpec(Part):
     """Regular expression whose one group is the value: `^([0-9]+)_`."""
 
 
-class Rules(Part):
-    """Which rows are kept; each rejected row keeps its reason."""
-
-    min_chars: int = Field(1, ge=1)
-    max_chars: int = Field(4000, ge=1)
-    duplicates: Literal["drop", "keep"] = "drop"
-    """Rows with the same text and label after folding case and white space."""
-    contradictions: Literal["drop", "keep"] = "drop"
-    """Rows with the same text and different labels."""
-    min_rows_per_label: int = Field(10, ge=2)
-
-
 class SplitSpec(Part):
-    """Shares of the groups for validation and test; the rest trains."""
+    """Shares of the rows for validation and test; the rest trains. Groups stay whole."""
 
     validation: float = Field(0.1, gt=0, lt=0.5)
     test: float = Field(0.2, gt=0, lt=0.5)
+    stratify: bool = True
+    """Gives each split each label's share."""
+    time: str | None = None
+    """Column with ISO dates or numbers: the latest rows test, the earliest train."""
 
 
 class DataSpec(Part):
     """Everything about a specialist's examples."""
 
     source: Source
-    format: Format
+    format: Format | None = None
+    """By default from the file's name; snapshots of SQL and hub sources are Parquet."""
+    task: Task = "classification"
+    """Must equal the recipe's `task`."""
     text: str = "text"
-    """Column with the input."""
+    """Column with the input: a text, or (generation) chat messages that end with the assistant's."""
     label: LabelSpec = LabelSpec()
+    """The answer: a label, a list of labels, an object of fields, or a completion."""
     group: GroupSpec | None = None
     license: str
     """SPDX identifier or name of the data's licence."""
     attribution: str = ""
+    sensitivity: Sensitivity = "internal"
+    """Carried on every record made from the data."""
+    zone: str = Field("any", pattern=r"^[a-z0-9-]+$")
+    """Where the data, and what is made from it, may be kept: `eu`."""
     rules: Rules = Rules()
     split: SplitSpec = SplitSpec()
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> "DataSpec":
+        if self.task != "classification" and (self.label.bins or self.rules.label_noise or self.rules.max_ratio):
+            raise ValueError(f"label.bins, rules.label_noise and rules.max_ratio need classification, not {self.task}")
+        return self

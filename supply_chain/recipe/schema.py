@@ -1,10 +1,10 @@
 """The recipe schema. Defaults live here, once; a recipe states decisions."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from supply_chain.recipe.data import DataSpec
+from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.part import Part, Surroundings
 
 
@@ -137,7 +137,7 @@ class Recipe(Part):
     description: str = Field(min_length=10)
     owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
     """`team:name` or an e-mail address."""
-    task: Literal["classification"] = "classification"
+    task: Task = "classification"
     data: DataSpec
     base: Annotated[str, AfterValidator(_known_base)]
     """Name in `base_models.yaml`."""
@@ -147,3 +147,16 @@ class Recipe(Part):
     evaluate: Evaluate
     promote: Promote
     route: Route
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_task(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("data"), dict) and "task" in values:
+            return {**values, "data": {"task": values["task"], **values["data"]}}
+        return values
+
+    @model_validator(mode="after")
+    def _same_task(self) -> "Recipe":
+        if self.data.task != self.task:
+            raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
+        return self

@@ -1,0 +1,76 @@
+"""The index finds what comparing every pair finds, and its clusters are those of its links."""
+
+import random
+
+import numpy as np
+import polars as pl
+
+from supply_chain.data.near import Links, near_links
+from supply_chain.recipe.rules import NearDuplicates
+
+RULE = NearDuplicates()
+
+
+def pairs(texts, rule=RULE, **more):
+    links = near_links(pl.Series(texts), rule, **more)
+    return list(zip(links.left.tolist(), links.right.tolist(), strict=True))
+
+
+def test_each_edit_is_found_and_others_are_not():
+    base = "how do I change my delivery address"
+    same = [base.upper(), "how do I change my delivery-address?!", "my delivery address how do I change"]
+    one_word = [
+        "how do I change my home address",
+        "how do I change my address",
+        "how do I really change my delivery address",
+    ]
+    other = ["how do I cancel my account now", "delivery", "", "!!!"]
+    found = pairs([base, *same, *one_word, *other])
+    assert {(0, n) for n in range(1, 7)} <= set(found)
+    assert all(right < 7 for _, right in found)
+
+
+def test_short_texts_need_the_same_words():
+    assert pairs(["lost card", "stolen card", "Card, lost!"]) == [(0, 2)]
+
+
+def test_long_texts_may_differ_by_several_words():
+    words = [f"word{n}" for n in range(60)]
+    changed = words[:20] + ["other", "new"] + words[22:40] + ["more"] + words[41:]
+    far = words[:30] + [f"else{n}" for n in range(30)]
+    assert pairs([" ".join(words), " ".join(changed), " ".join(far)]) == [(0, 1)]
+
+
+def test_a_template_with_many_fillings_is_no_family_of_copies():
+    texts = [f"my name is number{n} and I need help" for n in range(12)]
+    assert pairs(texts) == []
+    assert len(pairs(texts[:10])) == 45
+    assert pairs([*texts, texts[0].upper()]) == [(0, 12)]
+
+
+def test_held_out_texts_are_only_compared_with_the_others():
+    held_out = ["where is my parcel today please", "where is my parcel now please"]
+    assert pairs([*held_out, "where is my parcel please", "good morning to all of you"], held_out=2) == [(0, 2), (1, 2)]
+
+
+def test_other_scripts():
+    assert pairs(["我想更改我的收货地址谢谢", "我想更改我的收货地址!", "今天天气很好"]) == [(0, 1)]
+    assert pairs(["где находится моя новая карта", "Где моя новая карта находится?"]) == [(0, 1)]
+
+
+def test_partitions_do_not_change_the_result(monkeypatch):
+    rng = random.Random(3)
+    base = [
+        " ".join(rng.choices("abcdefghij klmnop qrst uvw xyz omega alpha beta gamma delta".split(), k=9))
+        for _ in range(300)
+    ]
+    texts = base + [t + " more" for t in base[:50]]
+    whole = pairs(texts)
+    monkeypatch.setattr("supply_chain.data.near._PARTITION", 500)
+    monkeypatch.setattr("supply_chain.data.near._CHUNK", 40)
+    assert pairs(texts) == whole and {(n, 300 + n) for n in range(50)} <= set(whole)
+
+
+def test_clusters_are_numbered_by_first_row():
+    links = Links(np.array([4, 0, 1]), np.array([5, 3, 3]), np.ones(3, np.float32))
+    assert links.clusters(7).tolist() == [1, 1, 0, 1, 2, 2, 0]
