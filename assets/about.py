@@ -42,7 +42,7 @@ def curated(stored: Stored[Curated]) -> Metadata:
 def splits(stored: Stored[Splits]) -> Metadata:
     """Rows by split and label."""
     record = stored.record
-    rows = [(name, *(counts[label] for label in record.labels)) for name, counts in record.rows.items()]
+    rows = [(name, *(counts.get(label, 0) for label in record.labels)) for name, counts in record.rows.items()]
     return {
         "dagster/row_count": sum(sum(counts.values()) for counts in record.rows.values()),
         "rows by label": _table(("split", *record.labels), rows),
@@ -112,10 +112,15 @@ def decision(stored: Stored[Decision]) -> Metadata:
     return {"decision": stored.record.headline, "reasons": dg.MetadataValue.md(reasons)}
 
 
+def page(stored: Stored, name: str) -> Metadata:
+    """Where a stored page is."""
+    return {"page": dg.MetadataValue.url((stored.path / name).resolve().as_uri())}
+
+
 def report(stored: Stored[Report]) -> Metadata:
     """The summary and where the page is."""
     return {
-        "report": dg.MetadataValue.url((stored.path / "report.html").resolve().as_uri()),
+        **page(stored, "report.html"),
         "summary": dg.MetadataValue.md((stored.path / "summary.md").read_text(encoding="utf-8")),
     }
 

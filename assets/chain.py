@@ -15,6 +15,7 @@ from evals.scorecard import score
 from registry.gate import judge, verdict
 from registry.release import promote, register
 from supply_chain.data.curate import curate
+from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
 from supply_chain.data.split import split
 from supply_chain.identity import identity
@@ -32,13 +33,17 @@ def base_key_of(name: str) -> dg.AssetKey:
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows."""
-    return [
-        *_data(recipe, project),
-        *_models(recipe, project),
-        *_evidence(recipe, project),
-        *_shipping(recipe, project),
-    ]
+    """The assets of one recipe, in the order in which data flows.
+
+    Only classification is trained and scored so far; other tasks end with their data.
+    """
+    rooms = (_data, _models, _evidence, _shipping) if is_trained(recipe) else (_data,)
+    return [asset for room in rooms for asset in room(recipe, project)]
+
+
+def is_trained(recipe: Recipe) -> bool:
+    """Whether the chain can train and score this recipe's task."""
+    return recipe.task == "classification"
 
 
 def checks_of(recipe: Recipe) -> list[str]:
@@ -89,7 +94,14 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = split(curated_data, recipe.data.split, settings.seed, store)
         return about.made(stored, about.splits(stored))
 
-    yield from (curated_data, splits)
+    @dg.asset(kinds={"html"}, ins=_in(recipe, "curated_data", "splits"), **_common(recipe))
+    def data_card(curated_data: Any, splits: Any) -> dg.MaterializeResult:
+        """What was kept, rejected, split and suspected: a page for people, JSON for programs."""
+        with explained():
+            stored = stored_card(curated_data, splits, store)
+        return about.made(stored, about.page(stored, "data.html"))
+
+    yield from (curated_data, splits, data_card)
 
 
 def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:

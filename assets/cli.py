@@ -12,6 +12,8 @@ from rich.console import Console
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
+data_app = typer.Typer(no_args_is_help=True, help="Curated data sets.")
+app.add_typer(data_app, name="data")
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or file.")]
 out, err = Console(highlight=False), Console(stderr=True, highlight=False)
@@ -52,9 +54,10 @@ def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; defa
 @app.command()
 def run(recipe: Name) -> None:
     """Run a recipe's chain: data, training, quantization, evaluation, gate, registry, manifest."""
+    from assets.chain import is_trained
     from assets.project import Project
     from assets.run import run_manifest, run_recipe
-    from assets.show import show_outcome
+    from assets.show import show_data, show_outcome
 
     project = Project.here()
     loaded = _load(recipe, project)
@@ -63,6 +66,9 @@ def run(recipe: Name) -> None:
     if outcome.failed is not None and not gate_refused:
         bad = outcome.failed.error.startswith(("Invalid", "Corrupt"))
         _fail(f"{outcome.failed.step}: {outcome.failed.message}", 2 if bad else 1)
+    if not is_trained(loaded):
+        show_data(loaded, project, out)
+        return
     manifest = run_manifest(project)
     if manifest.failed is not None:
         _fail(f"{manifest.failed.step}: {manifest.failed.message}", 1)
@@ -136,6 +142,36 @@ def schema(write: Annotated[bool, typer.Option(help="Write recipes/recipe.schema
         write_atomically(load_settings().recipes / "recipe.schema.json", schema_text())
     else:
         sys.stdout.write(schema_text())
+
+
+@data_app.command("diff")
+def data_diff(before: str, after: str, as_json: Json = False) -> None:
+    """What changed between two curated data sets, given by their store keys (or the start of them)."""
+    from assets.project import Project
+    from assets.show import show_diff
+    from supply_chain.data.diff import data_diff as compare
+
+    store = Project.here().store
+    show_diff(compare(_curated(before, store), _curated(after, store)), as_json, out)
+
+
+@data_app.command("list")
+def data_list(as_json: Json = False) -> None:
+    """Every curated data set in the store, with the key that `data diff` takes."""
+    from assets.project import Project
+    from assets.show import data_rows, show_rows
+
+    show_rows(data_rows(Project.here()), "data sets", as_json, out)
+
+
+def _curated(start: str, store: Any) -> Any:
+    from supply_chain.records import Curated
+
+    found = [stored for stored in store.all(Curated) if stored.key.startswith(start)]
+    if len(found) != 1:
+        keys = ", ".join(stored.key[:12] for stored in store.all(Curated)) or "none"
+        raise InvalidInput(f"{start!r} names {len(found)} curated data sets, expected one; there are: {keys}")
+    return found[0]
 
 
 def _path(name: str, project: Any) -> Path:

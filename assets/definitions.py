@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.chain import recipe_assets
+from assets.chain import is_trained, recipe_assets
 from assets.console import console_logger
 from assets.fleet import base_asset, faulty_asset, manifest_asset
 from assets.io_manager import ReferenceIOManager
@@ -15,14 +15,15 @@ def build(project: Project) -> dg.Definitions:
     """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
     project.dagster_home()
     recipes, faulty = read_recipes(project)
-    bases = sorted({recipe.base for recipe in recipes})
+    trained = [recipe for recipe in recipes if is_trained(recipe)]
+    bases = sorted({recipe.base for recipe in trained})
     assets = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
         assets=[
             *(base_asset(project.catalogue.get(name), project) for name in bases),
             *assets,
             *(faulty_asset(name, error) for name, error in faulty.items()),
-            manifest_asset([recipe.name for recipe in recipes], project),
+            manifest_asset([recipe.name for recipe in trained], project),
         ],
         resources={
             "io_manager": ReferenceIOManager(project.references, project.store),

@@ -7,7 +7,9 @@ _bars: dict[str, tqdm] = {}
 
 def show_download(name: str, have: int, total: int) -> None:
     """Draws a download's progress (bytes, speed, time left) on standard error."""
-    bar = _bars.setdefault(name, tqdm(desc=name, total=total or None, unit="B", unit_scale=True))
+    if name not in _bars:
+        _bars[name] = tqdm(desc=name, total=total or None, unit="B", unit_scale=True)
+    bar = _bars[name]
     bar.update(have - bar.n)
     if total and have >= total:
         _bars.pop(name).close()

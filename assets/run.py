@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.chain import base_key_of
+from assets.chain import base_key_of, is_trained
 from assets.definitions import build
 from assets.fleet import MANIFEST
 from assets.io_manager import ReferenceIOManager
@@ -32,8 +32,9 @@ class Outcome:
 
 def run_recipe(recipe: Recipe, project: Project) -> Outcome:
     """Materializes a recipe's assets; stages whose inputs did not change are not done again."""
-    assets = dg.AssetSelection.groups(recipe.name) | dg.AssetSelection.assets(base_key_of(recipe.base))
-    return _execute(assets, project, {"supply_chain/recipe": recipe.name})
+    own = dg.AssetSelection.groups(recipe.name)
+    base = dg.AssetSelection.assets(base_key_of(recipe.base))
+    return _execute(own | base if is_trained(recipe) else own, project, {"supply_chain/recipe": recipe.name})
 
 
 def run_manifest(project: Project) -> Outcome:
@@ -52,7 +53,13 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
     keys = list(selection.resolve(defs.resolve_asset_graph()))
     job = defs.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
-        result = job.execute_in_process(instance=instance, asset_selection=keys, raise_on_error=False, tags=tags)
+        result = job.execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            raise_on_error=False,
+            tags=tags,
+            run_config={"loggers": {"console": {}}},  # ours; see console.py
+        )
     return Outcome(result.run_id, None if result.success else _failure(result))
 
 

@@ -15,7 +15,9 @@ from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.manifest import CURRENT, PublishedManifest, history
 from registry.release import Release, releases
+from supply_chain.data.diff import DataDiff
 from supply_chain.recipe import Recipe
+from supply_chain.records import Curated
 from supply_chain.store import Stored
 
 Rows = list[dict[str, Any]]
@@ -40,6 +42,46 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
     out.print(
         f"\nNext: make ui  ·  supply-chain report {recipe.name}  ·  supply-chain models  ·  edit the recipe, run again"
     )
+
+
+def show_data(recipe: Recipe, project: Project, out: Console) -> None:
+    """The end of a run that only makes data."""
+    curated, card = (latest(recipe.name, name, project) for name in ("curated_data", "data_card"))
+    record = curated.record
+    rejects = ", ".join(f"{reason} {rows}" for reason, rows in sorted(record.rejects.items())) or "none"
+    out.print(f"\n{recipe.name}: {record.rows_read} rows read, {record.rows_kept} kept; rejected: {escape(rejects)}")
+    out.print(f"  data card  {escape(str(card.path / 'data.html'))}", soft_wrap=True)
+    out.print(f"Training and scoring of {recipe.task} are not built yet, so the chain ends here.")
+
+
+def show_diff(diff: DataDiff, as_json: bool, out: Console) -> None:
+    """Rows added, removed and relabelled, and the drift between two data sets."""
+    if as_json:
+        sys.stdout.write(diff.model_dump_json(indent=2) + "\n")
+        return
+    out.print(f"unchanged {diff.unchanged}  added {diff.added}  removed {diff.removed}  relabelled {diff.relabelled}")
+    drifts = {"labels": diff.label_drift, "lengths": diff.length_drift, "words": diff.vocabulary_drift}
+    out.print("drift (0 to 1): " + "  ".join(f"{name} {value:.3f}" for name, value in drifts.items()))
+    for title, rows in (
+        ("added", diff.added_rows),
+        ("removed", diff.removed_rows),
+        ("relabelled", diff.relabelled_rows),
+    ):
+        if rows:
+            out.print(_table([row.model_dump() for row in rows], title))
+
+
+def data_rows(project: Project) -> Rows:
+    """One row a curated data set."""
+    return [
+        {
+            "key": stored.key[:12],
+            "source": stored.record.source,
+            "read": stored.record.rows_read,
+            "kept": stored.record.rows_kept,
+        }
+        for stored in project.store.all(Curated)
+    ]
 
 
 def show_rows(rows: Rows, title: str, as_json: bool, out: Console) -> None:

@@ -85,6 +85,14 @@ class Splits(Record):
     zone: str = "any"
 
 
+class DataCard(Record):
+    """`data.html` for people and `data.json` for programs: what was kept, rejected, split and suspected."""
+
+    kind: ClassVar[str] = "data_card"
+    data_digest: str
+    splits_digest: str
+
+
 class BaseModelRecord(Record):
     """A base model as bf16 safetensors with its tokenizer."""
 

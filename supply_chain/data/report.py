@@ -14,9 +14,11 @@ import polars as pl
 from supply_chain.data.split import NAMES
 from supply_chain.data.target import names_in
 from supply_chain.errors import InvalidInput
-from supply_chain.records import Curated, Splits
-from supply_chain.store import Stored, write_atomically
+from supply_chain.identity import identity
+from supply_chain.records import Curated, DataCard, Splits
+from supply_chain.store import Store, Stored, write_atomically
 
+VERSION = 1
 _EDGES = [0, 20, 40, 80, 160, 320, 640, 1280, 1 << 62]
 _SAMPLES, _CLUSTERS, _SUSPECTS, _REJECTS = 12, 12, 25, 5
 _LONGEST = 400
@@ -57,6 +59,17 @@ def write_report(curated: Stored[Curated], splits: Stored[Splits] | None, folder
     write_atomically(folder / "data.json", json.dumps(card, ensure_ascii=False, indent=1))
     write_atomically(folder / "data.html", render(card))
     return folder / "data.html"
+
+
+def stored_card(curated: Stored[Curated], splits: Stored[Splits], store: Store) -> Stored[DataCard]:
+    """The data card of these splits, written once."""
+
+    def make(folder: Path) -> DataCard:
+        write_report(curated, splits, folder)
+        return DataCard(data_digest=curated.digest, splits_digest=splits.digest)
+
+    key = identity("data_card", VERSION, data=curated.key, splits=splits.key)
+    return store.once(DataCard, key, make)
 
 
 def render(card: dict[str, Any]) -> str:

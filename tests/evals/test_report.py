@@ -147,6 +147,8 @@ def hostile(tmp_path, store):
         for row in rows:
             writer.writerow({**row, "text": f"{EVIL} {row['text']}", "label": f"<b>|{row['label']}"})
     recipe_text = path.read_text().replace("Made up for the tests.", "'<i>me</i>'")
+    apart = "  rules: {near_duplicates: {action: keep}}\nbase: tiny"  # every row shares the hostile words
+    recipe_text = recipe_text.replace("base: tiny", apart)
     path.write_text(recipe_text.replace("negative->positive", "'<b>|negative-><b>|positive'"))
     recipe = load_recipe(path, Surroundings(root=tmp_path / "hostile", bases=("tiny",)))
     source = locate(recipe.data.source, tmp_path / "downloads", root=tmp_path / "hostile")
