@@ -13,15 +13,17 @@ class StepLines(logging.Handler):
     """Writes steps and our own messages; Dagster's other events are in the UI."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self.began: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line for a step's start and end, and for each message of an asset."""
         meta = getattr(record, "dagster_meta", {})
         event, step = meta.get("dagster_event"), str(meta.get("step_key") or "").replace("__", "/")
-        if event is None:
+        if event is None and record.levelno >= logging.INFO:
             self._write(f"    {meta.get('orig_message', record.getMessage())}")
+        elif event is None:
+            return
         elif event.event_type_value == _STARTED:
             self.began[step] = time.monotonic()
             self._write(f"▸ {step}")
@@ -37,6 +39,6 @@ class StepLines(logging.Handler):
 @dg.logger(None, description="One line a step.")
 def console_logger(context: dg.InitLoggerContext) -> logging.Logger:
     """The logger that the definitions use instead of Dagster's own."""
-    logger = logging.Logger("supply_chain.run", logging.INFO)
+    logger = logging.Logger("supply_chain.run", logging.DEBUG)  # a step's start is a debug event
     logger.addHandler(StepLines())
     return logger
