@@ -54,6 +54,7 @@ def _provide(entry: BaseModelEntry, downloads: Path, folder: Path, progress: Pro
     else:
         origin = _snapshot(source, entry.revision, downloads) if isinstance(source, HubModel) else _local(source)
         digest = _from_folder(origin, folder)
+    _check_weights(folder)
     return _describe(entry, digest, folder)
 
 
@@ -141,6 +142,19 @@ def _from_folder(origin: Path, folder: Path) -> str:
     for file in files:
         shutil.copyfile(file, folder / file.name)
     return identity("folder", 1, files={p.name: file_sha256(p) for p in files})
+
+
+def _check_weights(folder: Path) -> None:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as weights:
+                weights.keys()
+        except SafetensorError as error:
+            raise CorruptData(
+                f"base model file {path.name} is damaged ({error}): fetch it again, or mend the catalogue's source"
+            ) from None
 
 
 def _describe(entry: BaseModelEntry, source_digest: str, folder: Path) -> BaseModelRecord:

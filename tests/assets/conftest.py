@@ -1,11 +1,13 @@
 """A tiny project that the whole chain runs on in seconds: real Dagster, MLflow, workers and models."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from assets.project import Project
+from assets.run import run_manifest, run_recipe
 from supply_chain.recipe import Recipe, load_recipe
 from supply_chain.settings import Settings
 from tests.conftest import write_tiny_project
@@ -28,21 +30,44 @@ fallback: {name: generalist, url_env: GENERALIST_URL, usd_per_1k_requests: 1.0}
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project in `tmp_path / "project"` with the recipe `tiny_reviews`; its gates are easy to pass."""
-    root = tmp_path / "project"
+def make_project(folder: Path, tiny_model: Path) -> Project:
+    """A project below `folder` with the recipe `tiny_reviews`; its gates are easy to pass."""
+    root = folder / "project"
     recipe = write_tiny_project(root)
     easy = "promote: {minimum: 0.0, beats: [], champion_margin: 1.0, quantization_loss: 1.0}"
     recipe.write_text(recipe.read_text().replace("promote: {minimum: 0.5}", easy))
     (root / "recipes/base_models.yaml").write_text(CATALOGUE.format(path=tiny_model))
     (root / "recipes/fleet.yaml").write_text(FLEET)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    settings = Settings(root=root, home=tmp_path / "home", recipes=root / "recipes", compute="float32:eager:1")
-    for name, value in settings.environment().items():
-        monkeypatch.setenv(name, value)
-    yield Project(settings)
-    os.environ.pop("DAGSTER_HOME", None)
+    return Project(Settings(root=root, home=folder / "home", recipes=root / "recipes", compute="float32:eager:1"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model: Path) -> Iterator[Project]:
+    """A fresh project; the environment describes it."""
+    made = make_project(tmp_path, tiny_model)
+    with described(made):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Project]:
+    """A project whose chain has run once; tests that change it keep that run's evidence."""
+    made = make_project(tmp_path_factory.mktemp("made"), tiny_model)
+    with described(made):
+        assert run_recipe(load(made), made).failed is None
+        assert run_manifest(made).failed is None
+        yield made
+
+
+@contextmanager
+def described(project: Project) -> Iterator[None]:
+    """Describes a project by environment variables, as a user would."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in project.settings.environment().items():
+            patch.setenv(name, value)
+        patch.setenv("DAGSTER_HOME", str(project.settings.home / "dagster"))
+        (project.settings.home / "dagster").mkdir(parents=True, exist_ok=True)
+        yield
 
 
 def load(project: Project, *edits: tuple[str, str]) -> Recipe:

@@ -13,10 +13,8 @@ def digests(project: Project) -> dict[str, str]:
     return {name: latest("tiny_reviews", name, project).key for name in STAGES}
 
 
-def test_from_recipe_to_manifest_then_nothing_twice_then_only_what_changed(project: Project) -> None:
-    recipe = load(project)
-    assert run_recipe(recipe, project).failed is None
-    assert run_manifest(project).failed is None
+def test_from_recipe_to_manifest_then_nothing_twice_then_only_what_changed(made_once: Project) -> None:
+    project, recipe = made_once, load(made_once)
     first = digests(project)
     (champion,) = champions(project.settings)
     (generation,) = history(project.settings)
