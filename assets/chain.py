@@ -146,7 +146,8 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             shop = Workshop(project, context, pipes)
             inputs = {"base": base, "splits": splits, "merged": merged_model}
-            key = quantized_key(merged_model, recipe.quantize[0])
+            job = Job(recipe, base, splits, project.settings, project.store)
+            key = quantized_key(job, merged_model, recipe.quantize[0])
             stored = shop.make(Artifact, key, "quantized", inputs, options)
         return about.made(stored, about.artifact(stored))
 

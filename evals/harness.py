@@ -27,7 +27,7 @@ from lm_eval.tasks import TaskManager
 from evals.keys import answers_key
 from evals.predictions import sampled_test, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
-from supply_chain.calibration import Calibration, identity_calibration
+from supply_chain.calibration import Calibration
 from supply_chain.errors import InvalidInput
 from supply_chain.inference import Loaded, load
 from supply_chain.prompt import Renderer
@@ -112,7 +112,7 @@ def _predict(
     likelihoods = _score(scorer, renderer, rows, folder / "task")
     batched_seconds = scorer.seconds
     tuned = (subject.path / SERVING).exists()  # an untuned base model comes without
-    calibration = read_serving(subject.path).calibration if tuned else identity_calibration(len(labels))
+    calibration = read_serving(subject.path).calibration if tuned else Calibration()
     write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
     latency = time_decisions(
         lambda text: decide(scorer, renderer, calibration, text),

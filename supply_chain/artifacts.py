@@ -1,15 +1,18 @@
 """From adapter to weights that serve: merged in full precision, then in 4 bits."""
 
+import random
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.calibration import Calibration, fit_calibration
+from supply_chain.compensate import compensate, second_moments
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
 from supply_chain.hub import chat_template_digest, tokenizer_digest
@@ -44,31 +47,52 @@ def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artif
     """The merged model in 4 bits. No forward pass runs before saving: it would make saving lossy."""
 
     def make(folder: Path) -> Artifact:
-        save_nf4(merged.verify().path, folder, scheme.double_quantization)
+        save_nf4(merged.verify().path, folder, scheme, _calibration_prompts(job, scheme))
         return _describe(job, merged.digest, folder, scheme.scheme, 4)
 
-    return job.store.once(Artifact, quantized_key(merged, scheme), make)
+    return job.store.once(Artifact, quantized_key(job, merged, scheme), make)
 
 
-def save_nf4(source: Path, folder: Path, double_quantization: bool = True) -> Any:
-    """Writes `source` (bf16 safetensors) to `folder` as bitsandbytes NF4; returns the model."""
+def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Sequence[int]] = ()) -> Any:
+    """Writes `source` (bf16 safetensors) to `folder` as bitsandbytes NF4; returns the model.
+
+    With `prompts` (token ids), the codes are those that keep the layers' outputs on these prompts.
+    """
+    device = {"": "cuda" if torch.cuda.is_available() else "cpu"}
     config = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=double_quantization,
+        bnb_4bit_use_double_quant=scheme.double_quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
     model = AutoModelForCausalLM.from_pretrained(
         source,
         quantization_config=config,
         dtype=torch.bfloat16,
-        device_map={"": "cuda" if torch.cuda.is_available() else "cpu"},
+        device_map=device,
         local_files_only=True,
         use_safetensors=True,
     )
     keep_packed_weights_apart(model)
+    if prompts:
+        full = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.bfloat16, device_map=device, local_files_only=True, use_safetensors=True
+        )
+        moments = second_moments(full.eval(), prompts)
+        layers = dict(model.get_decoder().named_modules())
+        for name, module in full.get_decoder().named_modules():
+            if name in moments:
+                compensate(layers[name], module.weight.data, moments[name])
     model.save_pretrained(folder)
     return model
+
+
+def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
+    rows = read_split(job.splits.verify(), "train")
+    drawn = random.Random(job.settings.seed).sample(rows, min(scheme.calibration_rows, len(rows)))  # noqa: S311
+    tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
+    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer)
+    return [tokenizer(renderer.context(row.text), add_special_tokens=False)["input_ids"] for row in drawn]
 
 
 def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:

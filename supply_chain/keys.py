@@ -32,6 +32,13 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
     )
 
 
-def quantized_key(merged: Stored[Artifact], scheme: Quantize) -> str:
-    """What decides a quantized model's bits."""
-    return identity("quantized", VERSIONS["quantized"], merged=merged.digest, scheme=scheme)
+def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
+    """What decides a quantized model's bits; the seed draws its calibration rows."""
+    return identity(
+        "quantized",
+        VERSIONS["quantized"],
+        merged=merged.digest,
+        scheme=scheme,
+        splits=job.splits.digest,
+        seed=job.settings.seed,
+    )

@@ -66,6 +66,8 @@ class BnbNf4(Part):
 
     scheme: Literal["bnb-nf4"]
     double_quantization: bool = True
+    calibration_rows: int = Field(256, ge=0, le=10_000)
+    """Train rows whose activations choose the codes (GPTQ); 0 rounds each weight to its nearest code."""
 
 
 Quantize = Annotated[BnbNf4, Field(discriminator="scheme")]

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from evals.harness import Scorer, check_tokens, decide, predict_model
 from evals.predictions import read_predictions, sampled_test
-from supply_chain.calibration import identity_calibration
+from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import Loaded, load
@@ -33,7 +33,7 @@ def predicted(tiny_model, tiny_splits, tiny_recipe, compute, store) -> Stored[Pr
     return predict_model("base", tiny_model, "d" * 64, 1234, tiny_splits, tiny_recipe, compute, 17, store)
 
 
-PLAIN = identity_calibration(3)
+PLAIN = Calibration()
 shares = PLAIN.probabilities
 
 

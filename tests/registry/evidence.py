@@ -8,7 +8,7 @@ from evals.records import Contestant, Difference, Estimate, Report, Scorecard
 from registry.evidence import Evidence
 from registry.gate import Decision, judge
 from registry.release import Release
-from supply_chain.calibration import identity_calibration
+from supply_chain.calibration import Calibration
 from supply_chain.identity import canonical_json, identity
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
@@ -71,7 +71,7 @@ def store_artifact(recipe: Recipe, store: Store, model: Path | None = None, salt
         else:
             (folder / "model.safetensors").write_bytes(b"weights" * 100)
         (folder / "salt.txt").write_text(salt)
-        calibration = identity_calibration(len(LABELS))
+        calibration = Calibration()
         Serving(prompt=recipe.prompt, labels=LABELS, prompt_sha256=prompt_sha256, calibration=calibration).write(folder)
         return Artifact(
             format="bnb-nf4", bits=4, made_from="m" * 64, base_name="tiny", base_digest="b" * 64, license="CC0-1.0",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from registry.release import incumbent, promote, register
-from supply_chain.calibration import identity_calibration
+from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import load
@@ -67,7 +67,7 @@ def test_served_by_alias_as_it_was_evaluated(
     pairs = [(renderer.context(text), answer) for text in texts for answer in renderer.answers]
     scored = Scorer(loaded).loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
     values = [likelihood for likelihood, _ in scored]
-    shares = identity_calibration(3).probabilities([values[i : i + 3] for i in range(0, len(values), 3)])
+    shares = Calibration().probabilities([values[i : i + 3] for i in range(0, len(values), 3)])
     assert found["answers"]["label"] == [LABELS[row.index(max(row))] for row in shares]
     assert found["answers"]["confidence"] == pytest.approx([max(row) for row in shares], abs=2e-3)
 

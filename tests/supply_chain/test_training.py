@@ -9,11 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import bitsandbytes as bnb
+import numpy as np
 import pytest
 import torch
 
 from supply_chain.artifacts import merge, quantize, save_nf4
+from supply_chain.calibration import fit_calibration
 from supply_chain.catalogue import BaseModelEntry
+from supply_chain.compensate import compensate
 from supply_chain.errors import InvalidInput, SupplyChainError
 from supply_chain.hub import provide_base
 from supply_chain.inference import load
@@ -21,6 +25,7 @@ from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Compute, Splits
 from supply_chain.serving import read_serving
 from supply_chain.settings import Settings
@@ -28,6 +33,7 @@ from supply_chain.store import Store, Stored
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
 
+PLAIN = BnbNf4(scheme="bnb-nf4", calibration_rows=0)
 CPU = Compute(device="cpu", dtype="float32", attention="eager", threads=1)
 
 
@@ -169,7 +175,7 @@ def test_context_and_answer_tokens_are_those_of_the_whole_text(job: Job) -> None
 
 
 def four_bit(tiny_model: Path, folder: Path, guarded: bool):  # type: ignore[no-untyped-def]
-    model = save_nf4(tiny_model, folder)
+    model = save_nf4(tiny_model, folder, PLAIN)
     if not guarded:
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -201,10 +207,37 @@ def test_the_guard_is_needed_here(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_loading_guards_every_4_bit_layer(tiny_model: Path, tmp_path: Path) -> None:
-    save_nf4(tiny_model, tmp_path / "c")
+    save_nf4(tiny_model, tmp_path / "c", PLAIN)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_model / name, tmp_path / "c" / name)
     loaded = load(tmp_path / "c", CPU.model_copy(update={"dtype": "bfloat16"}))
     flags = [m.support_avx512bf16_for_cpu for m in loaded.model.modules() if hasattr(m, "support_avx512bf16_for_cpu")]
     assert len(flags) == 14
     assert not any(flags)
+
+
+def test_chosen_codes_keep_the_outputs_better_than_nearest_ones() -> None:
+    torch.manual_seed(1)
+    weight = torch.randn(32, 128) * 0.05
+    inputs = torch.randn(2000, 16) @ torch.randn(16, 128) + 0.1 * torch.randn(2000, 128)
+    layer = bnb.nn.Linear4bit(128, 32, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+    layer.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4")
+    layer = layer.to("cpu")
+
+    def error() -> float:
+        kept = bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).float()
+        return float(((inputs @ (kept - weight).T) ** 2).mean())
+
+    nearest = error()
+    compensate(layer, weight, inputs.T @ inputs)
+    assert 0 < error() < 0.25 * nearest
+
+
+def test_a_temperature_undoes_overconfidence_and_changes_no_answer() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.normal(size=(4000, 3)) * 2
+    shares = np.exp(honest) / np.exp(honest).sum(axis=1, keepdims=True)
+    truth = [int(rng.choice(3, p=row)) for row in shares]
+    found = fit_calibration((honest * 3).tolist(), truth)
+    assert found.temperature == pytest.approx(3, rel=0.1)
+    assert np.argmax(found.probabilities(honest.tolist()), axis=1).tolist() == honest.argmax(axis=1).tolist()
