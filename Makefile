@@ -5,7 +5,6 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 RECIPE ?= review_sentiment
-export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM = false
 PIP := $(PYTHON) -m pip install --disable-pip-version-check --progress-bar on
 

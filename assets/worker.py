@@ -28,9 +28,12 @@ def main() -> None:
     with open_dagster_pipes() as pipes:
         settings = load_settings()
         store = Store.of(settings)
+        stage = pipes.get_extra("stage")
+        if stage != "base":
+            os.environ["HF_HUB_OFFLINE"] = "1"  # only base models are ever fetched from a hub
         try:
             inputs = {name: Ref(**ref).load(store) for name, ref in pipes.get_extra("inputs").items()}
-            stored = perform(pipes.get_extra("stage"), settings, inputs, pipes.get_extra("options"))
+            stored = perform(stage, settings, inputs, pipes.get_extra("options"))
         except SupplyChainError as error:
             pipes.report_custom_message({"error": type(error).__name__, "message": str(error)})
         else:

@@ -155,7 +155,7 @@ def _trial_step(path: Path, spec: LoraTrain, rows: Dataset, compute: Compute) ->
 def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
     for config in model.peft_config.values():
         config.base_model_name_or_path = base_name  # a local path would change the digest
-    model.save_pretrained(folder, safe_serialization=True)
+    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
 

@@ -1,0 +1,66 @@
+"""`kill -9` at each stage of the chain: nothing half-written stays, and the next run ends as if nothing happened."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assets.project import Project
+from assets.run import latest, run_manifest, run_recipe
+from registry.manifest import history
+from registry.release import champions, releases
+from supply_chain.store import ENTRY
+from tests.assets.conftest import described, load, make_project
+
+STEPS = ["curated_data", "splits", "adapter", "merged_model", "quantized_model", "predictions", "scorecard", "decision",
+         "report", "registered_model", "champion", "routing_manifest"]  # fmt: skip
+SAME = ("curated_data", "splits", "adapter", "merged_model", "quantized_model")
+
+
+def killed_at(step: str) -> None:
+    """Starts the chain and kills it as soon as it says that `step` has begun."""
+    command = [sys.executable, "-m", "assets.cli", "run", "tiny_reviews"]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ}
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("▸") and line.strip().endswith(step):
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    process.wait()
+    assert process.returncode == -signal.SIGKILL, f"{step} never began"
+
+
+def whole_objects(project: Project) -> None:
+    """Every object in the store is whole."""
+    for kind in project.store.root.iterdir():
+        if kind.name in {"tmp", "work", "locks"}:
+            continue
+        for entry in kind.iterdir():
+            assert (entry / ENTRY).exists(), entry
+
+
+@pytest.mark.slow
+def test_killed_at_every_stage(tmp_path: Path, tiny_model: Path) -> None:
+    plain = make_project(tmp_path / "plain", tiny_model)
+    with described(plain):
+        assert run_recipe(load(plain), plain).failed is None
+        assert run_manifest(plain).failed is None
+    project = make_project(tmp_path / "killed", tiny_model)
+    with described(project):
+        for step in STEPS:
+            killed_at(step)
+            whole_objects(project)
+            for release in champions(project.settings):
+                assert release.promoted
+            history(project.settings)
+        assert run_recipe(load(project), project).failed is None
+        assert run_manifest(project).failed is None
+        for name in SAME:
+            assert latest("tiny_reviews", name, project).digest == latest("tiny_reviews", name, plain).digest
+        assert [(r.version, r.aliases) for r in releases(project.settings)] == [(1, ["champion"])]
+        assert len(history(project.settings)) == 1
