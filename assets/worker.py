@@ -8,6 +8,7 @@ import ctypes
 import os
 import signal
 import sys
+import warnings
 
 from dagster_pipes import open_dagster_pipes
 
@@ -18,19 +19,24 @@ from supply_chain.settings import load_settings
 from supply_chain.store import Store
 
 _PR_SET_PDEATHSIG = 1
+_QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+_WITH_BARS = ("base", "adapter")
 
 
 def main() -> None:
     """Reads the stage and its inputs from the Pipes context and reports the outcome."""
     _die_with_parent()
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.update(_QUIET)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", UserWarning)
     with open_dagster_pipes() as pipes:
         settings = load_settings()
         store = Store.of(settings)
         stage = pipes.get_extra("stage")
         if stage != "base":
             os.environ["HF_HUB_OFFLINE"] = "1"  # only base models are ever fetched from a hub
+        if stage not in _WITH_BARS:
+            os.environ["TQDM_DISABLE"] = "1"
         try:
             inputs = {name: Ref(**ref).load(store) for name, ref in pipes.get_extra("inputs").items()}
             stored = perform(stage, settings, inputs, pipes.get_extra("options"))
