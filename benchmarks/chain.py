@@ -1,8 +1,8 @@
 """Measures the main job's acceptance figures: `python benchmarks/chain.py [--resume]`.
 
-Runs `supply-chain run review_sentiment` in this checkout's state folder and reads the figures from the
-scorecard; then runs it again (nothing to do), with another gate threshold, and prints which stages each
-run made. `--resume` also kills a short training with SIGKILL and compares the resumed adapter with an
+Runs `supply-chain run review_sentiment` in this checkout's state folder (minutes, if that was not done
+before) and reads the figures from the scorecard and from Dagster's record of that run; then runs it again
+(nothing to do) and with another gate threshold, and says which stages were made anew. `--resume` also kills a short training with SIGKILL and compares the resumed adapter with an
 uninterrupted one, bit for bit.
 """
 
@@ -17,6 +17,8 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+import dagster as dg
 
 from assets.project import Project
 from assets.run import latest
@@ -34,14 +36,14 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--resume", action="store_true")
     project = Project.here()
-    first_s, code = timed(RECIPE)
+    _, code = timed(RECIPE)
     assert code == 0, "the chain did not promote"
     keys = made(project)
     again_s, _ = timed(RECIPE)
     assert made(project) == keys, "an unchanged run made something"
     card: Scorecard = latest(RECIPE, "scorecard", project).record
     figures = {
-        "first_run_s": round(first_s, 1),
+        "first_run_s": round(longest_run_s(project), 1),
         "second_run_s": round(again_s, 1),
         "training_s": round(latest(RECIPE, "adapter", project).record.seconds, 1),
         "compute": latest(RECIPE, "adapter", project).record.compute.model_dump(),
@@ -62,6 +64,14 @@ def main() -> None:
     }
     (ROOT / "benchmarks/results/chain.json").write_text(json.dumps(line, indent=2) + "\n")
     print(json.dumps(line))
+
+
+def longest_run_s(project: Project) -> float:
+    """Seconds of the run that made everything, by Dagster's own record."""
+    project.dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        records = instance.get_run_records(dg.RunsFilter(tags={"supply_chain/recipe": RECIPE}))
+    return max(r.end_time - r.start_time for r in records if r.start_time and r.end_time)
 
 
 def timed(*recipe: str, env: dict[str, str] | None = None) -> tuple[float, int]:

@@ -30,20 +30,25 @@ def load(path: Path, compute: Compute) -> Loaded:
     start = time.perf_counter()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype=getattr(torch, compute.dtype),
-            attn_implementation=compute.attention,
-            device_map={"": compute.device},
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
+        model = open_weights(path, compute)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CorruptData(f"{path} holds no model that can be loaded: {error}") from error
     keep_packed_weights_apart(model)
     model.set_output_embeddings(Float32Head(model.get_output_embeddings()))
     return Loaded(model.eval(), tokenizer, time.perf_counter() - start)
+
+
+def open_weights(path: Path, compute: Compute) -> Any:
+    """The model in a folder of safetensors, with `compute`'s dtype, attention and device."""
+    return AutoModelForCausalLM.from_pretrained(
+        path,
+        dtype=getattr(torch, compute.dtype),
+        attn_implementation=compute.attention,
+        device_map={"": compute.device},
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+    )
 
 
 class Float32Head(torch.nn.Module):

@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoTokenizer, TrainerCallback, set_seed
 from trl import SFTConfig
 
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
@@ -19,6 +19,7 @@ from supply_chain.compute import training_compute
 from supply_chain.data.split import read_split
 from supply_chain.encode import training_rows
 from supply_chain.errors import SupplyChainError
+from supply_chain.inference import open_weights
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.label_loss import LabelLossTrainer
@@ -112,14 +113,6 @@ def _arguments(spec: LoraTrain, compute: Compute, seed: int, work: Path) -> SFTC
 
 
 def _adapted(path: Path, spec: LoraTrain, compute: Compute) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=getattr(torch, compute.dtype),
-        attn_implementation=compute.attention,
-        device_map={"": compute.device},
-        local_files_only=True,
-        use_safetensors=True,
-    )
     lora = LoraConfig(
         r=spec.rank,
         lora_alpha=spec.alpha,
@@ -127,7 +120,7 @@ def _adapted(path: Path, spec: LoraTrain, compute: Compute) -> Any:
         target_modules=spec.targets,
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(model, lora)
+    return get_peft_model(open_weights(path, compute), lora)
 
 
 def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], Callable[[], object]]) -> Compute:
