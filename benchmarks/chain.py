@@ -2,8 +2,8 @@
 
 Runs `supply-chain run review_sentiment` in this checkout's state folder (minutes, if that was not done
 before) and reads the figures from the scorecard and from Dagster's record of that run; then runs it again
-(nothing to do) and with another gate threshold, and says which stages were made anew. `--resume` also kills a short training with SIGKILL and compares the resumed adapter with an
-uninterrupted one, bit for bit.
+(nothing to do) and with another gate threshold, and says which stages were made anew. `--resume` also
+kills a short training with SIGKILL and compares the resumed adapter with an uninterrupted one, bit for bit.
 """
 
 import argparse
