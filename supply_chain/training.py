@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
-from transformers import AutoTokenizer, TrainerCallback, set_seed
+from transformers import AutoTokenizer, ProgressCallback, TrainerCallback, set_seed
 from trl import SFTConfig
 
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
@@ -65,6 +65,8 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
         processing_class=tokenizer,
         callbacks=[marks, _Watch(tracker)],
     )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(_Bar())
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _save_adapter(trainer.model, base.record.name, folder)
     tracker.finished()
@@ -154,6 +156,15 @@ def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
 
 def _flat(part: BaseModel) -> dict[str, object]:
     return part.model_dump(mode="json", exclude_none=True)
+
+
+class _Bar(ProgressCallback):
+    """The trainer's bar with its time left; the loss stands beside it instead of on a line for each step."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
+        """Called by the trainer at every step."""
+        if self.training_bar is not None and logs and "loss" in logs:
+            self.training_bar.set_postfix(loss=f"{logs['loss']:.3f}")
 
 
 class _Watch(TrainerCallback):
