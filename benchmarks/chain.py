@@ -74,10 +74,10 @@ def longest_run_s(project: Project) -> float:
     return max(r.end_time - r.start_time for r in records if r.start_time and r.end_time)
 
 
-def timed(*recipe: str, env: dict[str, str] | None = None) -> tuple[float, int]:
+def timed(*recipe: str) -> tuple[float, int]:
     """Seconds and exit code of one run of the chain."""
     began = time.monotonic()
-    code = subprocess.run([*COMMAND, *recipe], cwd=ROOT, env={**os.environ, **(env or {})}, check=False).returncode
+    code = subprocess.run([*COMMAND, *recipe], cwd=ROOT, check=False).returncode
     return time.monotonic() - began, code
 
 
@@ -122,16 +122,20 @@ def adapter_of(folder: Path, steps: int, kill: bool) -> str:
     }
     share(folder / "home")
     if kill:
-        process = subprocess.Popen([*COMMAND, RECIPE], cwd=ROOT, env={**os.environ, **env})
-        while not list((folder / "home/store/work").glob("*/checkpoint-6/complete.json")):
-            assert process.poll() is None
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    timed(RECIPE, env=env)
-    (adapter,) = (folder / "home/store/adapter").glob("*/adapter_model.safetensors")
-    entry = json.loads((adapter.parent / "entry.json").read_text())
-    return str(entry["files"]["adapter_model.safetensors"]["sha256"])
+        run_until(folder, env, "work/*/checkpoint-6/complete.json")
+    run_until(folder, env, "adapter/*/entry.json")
+    (entry,) = (folder / "home/store/adapter").glob("*/entry.json")
+    return str(json.loads(entry.read_text())["files"]["adapter_model.safetensors"]["sha256"])
+
+
+def run_until(folder: Path, env: dict[str, str], pattern: str) -> None:
+    """Runs the chain and kills it with SIGKILL as soon as a file of the store matches `pattern`."""
+    process = subprocess.Popen([*COMMAND, RECIPE], cwd=ROOT, env={**os.environ, **env})
+    while not list((folder / "home/store").glob(pattern)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def share(home: Path) -> None:
