@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import about
 from assets.contest import contestants
-from assets.launch import POOL, Workshop, explained
+from assets.launch import Workshop, explained
 from assets.progress import show_download
 from assets.project import Project
 from evals.report import render_report
@@ -109,7 +109,6 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
 
     @dg.asset(
         kinds={"pytorch"},
-        pool=POOL,
         ins=_in(recipe, "base", "splits"),
         **_common(recipe, recipe.train, recipe.prompt),
     )
@@ -121,7 +120,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = shop.make(Trained, adapter_key(job), "adapter", {"base": base, "splits": splits}, options)
         return about.made(stored, about.adapter(stored))
 
-    @dg.asset(kinds={"safetensors"}, pool=POOL, ins=_in(recipe, "base", "splits", "adapter"), **_common(recipe))
+    @dg.asset(kinds={"safetensors"}, ins=_in(recipe, "base", "splits", "adapter"), **_common(recipe))
     def merged_model(
         context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, adapter: Any
     ) -> dg.MaterializeResult:
@@ -135,7 +134,6 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
 
     @dg.asset(
         kinds={"safetensors"},
-        pool=POOL,
         ins=_in(recipe, "base", "splits", "merged_model"),
         **_common(recipe, recipe.quantize),
     )
@@ -159,7 +157,6 @@ def _evidence(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]
 
     @dg.asset(
         kinds={"lm-eval"},
-        pool=POOL,
         ins=_in(recipe, "base", "splits", "merged_model", "quantized_model"),
         **_common(recipe, recipe.evaluate, recipe.prompt),
     )

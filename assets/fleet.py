@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets import about
 from assets.chain import Pipes, base_key_of
-from assets.launch import POOL, Workshop, explained
+from assets.launch import Workshop, explained
 from assets.project import Project
 from registry.manifest import PublishedManifest, publish
 from registry.release import champions
@@ -26,7 +26,6 @@ def base_asset(entry: BaseModelEntry, project: Project) -> dg.AssetsDefinition:
         key=base_key_of(entry.name),
         group_name="base_models",
         kinds={"safetensors"},
-        pool=POOL,
         tags={"size": entry.size, "role": entry.role},
         description=f"{entry.name} ({entry.license}, {entry.parameters / 1e6:,.0f} million parameters).",
         code_version=identity("base", 1, entry=entry)[:12],

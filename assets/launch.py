@@ -14,11 +14,11 @@ from supply_chain.errors import SupplyChainError
 from supply_chain.settings import PROJECT
 from supply_chain.store import Record, Stored
 
-POOL = "heavy"
+_SLOT = "worker"  # a file lock, not a Dagster pool: the system frees it when its holder is killed
 
 
 class Workshop:
-    """Makes a stored object in a worker process unless the store has it."""
+    """Makes a stored object in a worker process unless the store has it; one worker at a time on a machine."""
 
     def __init__(self, project: Project, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient):
         self.project, self.context, self.pipes = project, context, pipes
@@ -37,13 +37,14 @@ class Workshop:
             "options": options,
         }
         try:
-            done = self.pipes.run(
-                context=self.context,
-                command=[sys.executable, "-m", "assets.worker"],
-                cwd=str(PROJECT),
-                env=self.project.settings.environment(),
-                extras=extras,
-            )
+            with self.project.store.locked(_SLOT):
+                done = self.pipes.run(
+                    context=self.context,
+                    command=[sys.executable, "-m", "assets.worker"],
+                    cwd=str(PROJECT),
+                    env=self.project.settings.environment(),
+                    extras=extras,
+                )
         except dg.DagsterExecutionInterruptedError:
             raise
         except dg.DagsterError as error:

@@ -12,8 +12,6 @@ from supply_chain.store import Store, write_atomically
 
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
-concurrency:
-  pools: {default_limit: 1, granularity: op}
 """
 
 

@@ -1,9 +1,12 @@
 """Runs one recipe's assets in this process, over the instance that the UI shows."""
 
+import os
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import psutil
 
 from assets.chain import base_key_of, is_trained
 from assets.definitions import build
@@ -11,6 +14,8 @@ from assets.fleet import MANIFEST
 from assets.io_manager import ReferenceIOManager
 from assets.project import Project
 from supply_chain.recipe import Recipe
+
+_PID, _HOST = "supply_chain/pid", "supply_chain/host"
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,23 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
     keys = list(selection.resolve(defs.resolve_asset_graph()))
     job = defs.resolve_implicit_global_asset_job_def()
     with dg.DagsterInstance.get() as instance:
+        _close_dead_runs(instance)
         result = job.execute_in_process(
             instance=instance,
             asset_selection=keys,
             raise_on_error=False,
-            tags=tags,
+            tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
             run_config={"loggers": {"console": {}}},  # ours; see console.py
         )
     return Outcome(result.run_id, None if result.success else _failure(result))
+
+
+def _close_dead_runs(instance: dg.DagsterInstance) -> None:
+    """A run that was killed could not say so: without this, the UI shows it as running for ever."""
+    here = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={_HOST: socket.gethostname()})
+    for run in instance.get_runs(here):
+        if not psutil.pid_exists(int(run.tags[_PID])):
+            instance.report_run_failed(run, "Its process was killed; run the recipe again to go on.")
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> Failed:

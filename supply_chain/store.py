@@ -149,7 +149,7 @@ class Store:
         try:
             lock.acquire(timeout=1)
         except Timeout:
-            log.warning("another process is making %s; waiting for it", name[:12])
+            log.warning("waiting for another process that holds %s", name[:12])
             lock.acquire()
         try:
             yield

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from assets.project import Project
@@ -42,6 +43,13 @@ def whole_objects(project: Project) -> None:
             continue
         for entry in kind.iterdir():
             assert (entry / ENTRY).exists(), entry
+
+
+def test_a_killed_training_blocks_nothing_and_is_shown_as_failed(project: Project) -> None:
+    killed_at("adapter")
+    assert run_recipe(load(project), project).failed is None
+    with dg.DagsterInstance.get() as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
 
 
 @pytest.mark.slow
