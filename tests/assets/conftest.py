@@ -50,12 +50,19 @@ def project(tmp_path: Path, tiny_model: Path) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Project]:
-    """A project whose chain has run once; tests that change it keep that run's evidence."""
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Project:
+    """A project whose chain has run once."""
     made = make_project(tmp_path_factory.mktemp("made"), tiny_model)
     with described(made):
         assert run_recipe(load(made), made).failed is None
         assert run_manifest(made).failed is None
+    return made
+
+
+@pytest.fixture
+def made_once(made: Project) -> Iterator[Project]:
+    """`made`, described by the environment during one test; tests that change it keep the first run's evidence."""
+    with described(made):
         yield made
 
 

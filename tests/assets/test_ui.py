@@ -51,8 +51,8 @@ def test_the_graph_and_the_scorecard_are_there(ui: str, tmp_path: Path) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         page = browser.new_page(viewport={"width": 1600, "height": 1000})
         page.set_default_timeout(90_000)
-        page.goto(f"{ui}/asset-groups")
-        for name in ("adapter", "quantized_model", "scorecard", "champion", "routing_manifest"):
+        page.goto(f"{ui}/locations/assets.definitions/asset-groups/tiny_reviews")
+        for name in ("adapter", "quantized_model", "scorecard", "champion"):
             page.get_by_text(name, exact=True).first.wait_for()
         page.screenshot(path=tmp_path / "graph.png")
         page.goto(f"{ui}/assets/tiny_reviews/scorecard?view=overview")

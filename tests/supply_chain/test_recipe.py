@@ -61,7 +61,7 @@ def test_all_faults_at_once_with_line_path_and_nearest_key(tmp_path: Path) -> No
         (("method: lora", "method: lorra"), "train: must be one of 'lora'"),
         (("  method: lora\n", ""), "train: needs the key 'method' that says which kind it is"),
         (("name: review_sentiment", "name: other"), "name: must be 'review_sentiment', the file's name"),
-        (("epochs: 1", "epochs: 1\n  epochs: 2"), "train.epochs: stands twice"),
+        (("epochs: 2", "epochs: 2\n  epochs: 3"), "train.epochs: stands twice"),
         (('pattern: "^([0-9]+)_"', 'pattern: "^[0-9]+_"'), "data.group.pattern: needs exactly one (group), has 0"),
         (("negative->neutral", "negative=neutral"), "must read truth->answer"),
         (("owner: team:customer-insight", "owner: nobody"), "owner: must match"),
