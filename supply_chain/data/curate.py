@@ -49,10 +49,9 @@ def _curate(spec: DataSpec, source: Located, folder: Path, made_by: dict[str, An
     with TableWriter(folder / "rejects.parquet", Reject) as rejects:
         for batch in _judged(spec, source, texts):
             pool.add([item for item in batch if isinstance(item, Candidate)])
-            for item in batch:
-                if isinstance(item, Reject):
-                    rejects.add(item)
-                    reasons[item.reason] += 1
+            for reject in [item for item in batch if isinstance(item, Reject)]:
+                rejects.add(reject)
+                reasons[reject.reason] += 1
         pool.close()
         verdicts = judge_together(spec, source, pool, folder)
         digest = hashlib.sha256(canonical_json(made_by).encode())
@@ -109,8 +108,8 @@ def _write(spec: DataSpec, verdicts: Verdicts, folder: Path, rejects: TableWrite
                 rejects.add(verdicts.reject(row, Candidate(**item), "" if hidden else item["text"]))
             rows = np.flatnonzero(marks == 0)
             kept = _with_marks(table.take(rows), verdicts, start + rows, several)
-            for text, label in zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True):
-                digest.update(f"{text}\x1f{label}\x1e".encode())
+            both = zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True)
+            digest.update("".join([f"{text}\x1f{label}\x1e" for text, label in both]).encode())
             for entry in kept["label"].value_counts().to_pylist():
                 for name in names_in(spec.task, entry["values"]):
                     labels[name] += entry["counts"]

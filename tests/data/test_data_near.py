@@ -66,8 +66,10 @@ def test_partitions_do_not_change_the_result(monkeypatch):
     ]
     texts = base + [t + " more" for t in base[:50]]
     whole = pairs(texts)
-    monkeypatch.setattr("supply_chain.data.near._PARTITION", 500)
-    monkeypatch.setattr("supply_chain.data.near._CHUNK", 40)
+    for name in ("near_keys.PARTITION", "near_pairs.PARTITION"):
+        monkeypatch.setattr(f"supply_chain.data.{name}", 500)
+    for name in ("near_keys._CHUNK", "near_scores._CHUNK"):
+        monkeypatch.setattr(f"supply_chain.data.{name}", 40)
     assert pairs(texts) == whole and {(n, 300 + n) for n in range(50)} <= set(whole)
 
 
