@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from supply_chain.data.contamination import held_out_texts
 from supply_chain.data.judge import Candidate, columns_of, row_judge
 from supply_chain.data.pool import Pool, same_text
 from supply_chain.data.rows import Row, read_rows
@@ -17,7 +18,7 @@ from supply_chain.data.source import Located
 from supply_chain.data.table import TableWriter, schema_of
 from supply_chain.data.target import names_in
 from supply_chain.data.texts import TextRules
-from supply_chain.data.whole import Verdicts, held_out_texts, judge_together
+from supply_chain.data.whole import Verdicts, judge_together
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.data import DataSpec
@@ -25,7 +26,7 @@ from supply_chain.records import Curated, Example, Reject
 from supply_chain.store import Store, Stored
 
 __all__ = ["curate", "same_text"]
-VERSION = 2
+VERSION = 3
 _BATCH = 1000
 
 

@@ -36,6 +36,13 @@ def folded(texts: pl.Series) -> pl.Series:
     return _joined(texts).str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
 
 
+def word_hashes(texts: pl.Series) -> tuple[Keys, Ints]:
+    """Hashes of all words in order, case and apostrophes ignored, and how many each text has."""
+    words = _joined(texts).str.extract_all(_WORD)
+    counts = words.list.len().to_numpy().astype(np.int64)
+    return words.explode(empty_as_null=False).drop_nulls().hash().to_numpy(), counts
+
+
 def _joined(texts: pl.Series) -> pl.Series:
     return texts.str.to_lowercase().str.replace_all("['’`]", "")
 
