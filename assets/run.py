@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,8 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
     defs = build(project)
     keys = list(selection.resolve(defs.resolve_asset_graph()))
     job = defs.resolve_implicit_global_asset_job_def()
-    with dg.DagsterInstance.get() as instance:
+    with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own use of its Pipes
         _close_dead_runs(instance)
         result = job.execute_in_process(
             instance=instance,
