@@ -16,6 +16,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Stored
 
 Metadata = dict[str, Any]
+SOURCE_VERSION = "source version"
 
 
 def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
@@ -26,10 +27,11 @@ def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
     )
 
 
-def curated(stored: Stored[Curated]) -> Metadata:
-    """Rows read, kept and rejected by reason."""
+def curated(stored: Stored[Curated], version: str) -> Metadata:
+    """Rows read, kept and rejected by reason; `version` of the source tells new data from old."""
     record = stored.record
     return {
+        SOURCE_VERSION: version,
         "dagster/row_count": record.rows_kept,
         "rows read": record.rows_read,
         "rejected by reason": _table(("reason", "rows"), sorted(record.rejects.items())),

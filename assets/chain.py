@@ -1,6 +1,7 @@
 """One recipe's assets: from curated data to the champion."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -85,7 +86,7 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             source = locate(recipe.data.source, settings.downloads, settings.root, show_download)
             stored = curate(recipe.data, source, store)
-        return about.made(stored, about.curated(stored))
+        return about.made(stored, about.curated(stored, source.version))
 
     @dg.asset(kinds={"parquet"}, ins=_in(recipe, "curated_data"), **_common(recipe, recipe.data.split))
     def splits(curated_data: Any) -> dg.MaterializeResult:
@@ -237,7 +238,15 @@ def _shipping(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]
             data_version=dg.DataVersion(release.tags["release"]),
         )
 
-    @dg.asset(kinds={"mlflow"}, deps=[registered_model], ins=_in(recipe, *_EVIDENCE), **_common(recipe, recipe.route))
+    days = recipe.automate.max_age_days
+
+    @dg.asset(
+        kinds={"mlflow"},
+        deps=[registered_model],
+        ins=_in(recipe, *_EVIDENCE),
+        freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,
+        **_common(recipe, recipe.route),
+    )
     def champion(**inputs: Any) -> dg.MaterializeResult:
         """The version that serves. Evidence is verified again by digest: a check only blocks within its own run."""
         with explained():

@@ -4,8 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.sources import is_pinned
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -149,6 +151,7 @@ class Recipe(Part):
     evaluate: Evaluate
     promote: Promote
     route: Route
+    automate: Automate = Automate()
 
     @model_validator(mode="before")
     @classmethod
@@ -161,4 +164,10 @@ class Recipe(Part):
     def _same_task(self) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
+        return self
+
+    @model_validator(mode="after")
+    def _may_change(self) -> "Recipe":
+        if self.automate.on_new_data and is_pinned(self.data.source):
+            raise ValueError("automate.on_new_data: data.source names its SHA-256, so its bytes never change")
         return self
