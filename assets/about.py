@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,7 @@ def splits(stored: Stored[Splits]) -> Metadata:
     record = stored.record
     rows = [(name, *(counts.get(label, 0) for label in record.labels)) for name, counts in record.rows.items()]
     return {
-        "dagster/row_count": sum(sum(counts.values()) for counts in record.rows.values()),
+        "dagster/row_count": sum(json.loads((stored.path / "proof.json").read_text())["rows"].values()),
         "rows by label": _table(("split", *record.labels), rows),
         "groups": _table(("split", "groups"), list(record.groups.items())),
         "proof": dg.MetadataValue.path(stored.path / "proof.json"),

@@ -23,6 +23,7 @@ from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, quantized_key
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
@@ -34,17 +35,14 @@ def base_key_of(name: str) -> dg.AssetKey:
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows.
-
-    Only classification is trained and scored so far; other tasks end with their data.
-    """
+    """The assets of one recipe, in the order in which data flows; generation ends with its data so far."""
     rooms = (_data, _models, _evidence, _shipping) if is_trained(recipe) else (_data,)
     return [asset for room in rooms for asset in room(recipe, project)]
 
 
 def is_trained(recipe: Recipe) -> bool:
     """Whether the chain can train and score this recipe's task."""
-    return recipe.task == "classification"
+    return bool(METRICS[recipe.task])
 
 
 def checks_of(recipe: Recipe) -> list[str]:
