@@ -48,7 +48,7 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     spec, base, splits = job.recipe.train, job.base.verify(), job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
-    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer)
+    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     rows = training_rows(read_split(splits, "train"), renderer, tokenizer, spec.max_tokens)
     compute = _settled_compute(work, job.settings, lambda c: _trial_step(base.path, spec, rows, c))
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
@@ -150,6 +150,7 @@ def _trial_step(path: Path, spec: LoraTrain, rows: Dataset, compute: Compute) ->
 def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
     for config in model.peft_config.values():
         config.base_model_name_or_path = base_name  # a local path would change the digest
+        config.target_modules = sorted(config.target_modules)  # so would the order of a set
     model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 
