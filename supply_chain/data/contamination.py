@@ -68,12 +68,13 @@ def _quoting(texts: list[str], column: pl.Series, words: int) -> Iterator[tuple[
     """Texts with this many words in a row from a held-out text (as Brown et al. 2020, arXiv:2005.14165, appendix C)."""
     keys, owners = _grams(pl.Series(texts), words)
     known, first = np.unique(keys, return_index=True)
+    if not len(known):
+        return
     for start in range(0, len(column), _BATCH):
         grams, rows = _grams(column[start : start + _BATCH], words)
         place = np.searchsorted(known, grams)
         place[place == len(known)] = 0
-        hit = np.flatnonzero(known[place] == grams) if len(known) else []
-        for one in hit:
+        for one in np.flatnonzero(known[place] == grams).tolist():
             yield start + int(rows[one]), int(owners[first[place[one]]]), f"shares {words} words in a row with"
 
 
