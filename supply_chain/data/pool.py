@@ -20,6 +20,8 @@ _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n
 
 def same_text(text: str) -> str:
     """The form under which two texts count as the same: case and white space folded."""
+    if "  " not in text and text.isprintable():  # then its only white space is single spaces
+        return text.strip(" ").casefold()
     return " ".join(text.split()).casefold()
 
 
