@@ -49,7 +49,10 @@ class PathSource(Part):
 
 
 class UrlSource(Part):
-    """A file at any fsspec URL (`s3://…`, `gs://…`, `https://…`); credentials come from the environment."""
+    """A file at any fsspec URL (`s3://…`, `gs://…`, `https://…`); credentials come from the environment.
+
+    `file://…` must lie below the project's root, as every path.
+    """
 
     kind: Literal["url"]
     url: Annotated[str, AfterValidator(_no_secret)]
