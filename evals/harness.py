@@ -24,12 +24,13 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from evals.heads import HeadScorer
 from evals.keys import answers_key
 from evals.predictions import sampled_test, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.calibration import Calibration
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded, load
+from supply_chain.inference import Loaded, has_head, load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
@@ -107,9 +108,14 @@ def _predict(
     labels, rows = splits.record.labels, sampled_test(splits.verify(), recipe.evaluate, seed)
     loaded = load(subject.path, compute)
     renderer = Renderer.of(recipe.prompt, labels, loaded.tokenizer)
-    scorer = Scorer(loaded)
-    scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
-    likelihoods = _score(scorer, renderer, rows, folder / "task")
+    scorer: Scorer | HeadScorer
+    if has_head(loaded.model):
+        scorer = HeadScorer(loaded, renderer)
+        likelihoods = scorer.score([row.text for row in rows])
+    else:
+        scorer = Scorer(loaded)
+        scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
+        likelihoods = _score(scorer, renderer, rows, folder / "task")
     batched_seconds = scorer.seconds
     tuned = (subject.path / SERVING).exists()  # an untuned base model comes without
     calibration = read_serving(subject.path).calibration if tuned else Calibration()
@@ -163,8 +169,10 @@ def check_tokens(renderer: Renderer, rows: Sequence[Example], scorer: Scorer) ->
     return max(lengths)
 
 
-def decide(scorer: Scorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
+def decide(scorer: Scorer | HeadScorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
     """The likeliest label of one text, in one request."""
+    if isinstance(scorer, HeadScorer):
+        return renderer.labels[int(np.argmax(calibration.probabilities(scorer.score([text]))[0]))]
     context = renderer.context(text)
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     likelihoods = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]

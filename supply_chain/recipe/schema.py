@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.train import Train
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -35,30 +36,6 @@ class ChatPrompt(Part):
 
 
 Prompt = Annotated[PlainPrompt | ChatPrompt, Field(discriminator="kind")]
-
-
-class LoraTrain(Part):
-    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685), merged into the base afterwards."""
-
-    method: Literal["lora"]
-    rank: int = Field(16, ge=1, le=512)
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    targets: Literal["all-linear"] | list[str] = "all-linear"
-    epochs: float = Field(1.0, gt=0)
-    max_steps: int | None = Field(None, ge=1)
-    """Stops earlier than `epochs` would."""
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(3e-4, gt=0, lt=1)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    """Share of the steps."""
-    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    weight_decay: float = Field(0.0, ge=0)
-    max_tokens: int = Field(512, ge=8)
-    checkpoint_steps: int = Field(20, ge=1)
-
-
-Train = Annotated[LoraTrain, Field(discriminator="method")]
 
 
 class BnbNf4(Part):
@@ -161,4 +138,6 @@ class Recipe(Part):
     def _same_task(self) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
+        if self.train.method == "head" and self.task != "classification":
+            raise ValueError(f"train.method head answers with one label; task {self.task} needs lora, qlora or full")
         return self
