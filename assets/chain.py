@@ -112,7 +112,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         **_common(recipe, recipe.train, recipe.prompt),
     )
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any) -> dg.MaterializeResult:
-        """The LoRA adapter, fine-tuned in a worker process; a killed run goes on from its last checkpoint."""
+        """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
             job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
@@ -123,7 +123,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     def merged_model(
         context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, adapter: Any
     ) -> dg.MaterializeResult:
-        """The adapter merged into its base: full-precision weights that load alone."""
+        """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():
             job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)

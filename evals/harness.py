@@ -21,10 +21,11 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from evals.answering import Sat, Sitting, shots
+from evals.heads import HeadScorer
 from evals.predictions import write_predictions
 from supply_chain.calibration import Calibration
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded
+from supply_chain.inference import Loaded, has_head
 from supply_chain.prompt import Renderer
 from supply_chain.records import Example
 from supply_chain.serving import FILE as SERVING
@@ -69,11 +70,16 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     """
     labels, rows, path = sitting.splits.record.labels, sitting.rows, sitting.subject.path
     renderer = Renderer.of(sitting.recipe.prompt, labels, sitting.loaded.tokenizer)
-    if sitting.subject.contestant == "base":
-        renderer = replace(renderer, shots=shots(sitting))
-    scorer = Scorer(sitting.loaded)
-    scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
-    likelihoods = _score(scorer, renderer, rows, folder / "task")
+    scorer: Scorer | HeadScorer
+    if has_head(sitting.loaded.model):
+        scorer = HeadScorer(sitting.loaded, renderer)
+        likelihoods = scorer.score([row.text for row in rows])
+    else:
+        if sitting.subject.contestant == "base":
+            renderer = replace(renderer, shots=shots(sitting))
+        scorer = Scorer(sitting.loaded)
+        scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
+        likelihoods = _score(scorer, renderer, rows, folder / "task")
     batched_seconds = scorer.seconds
     tuned = (path / SERVING).exists()  # an untuned base model comes without
     calibration = read_serving(path).calibration if tuned else Calibration()
@@ -109,8 +115,10 @@ def check_tokens(renderer: Renderer, rows: Sequence[Example], scorer: Scorer) ->
     return max(lengths)
 
 
-def decide(scorer: Scorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
+def decide(scorer: Scorer | HeadScorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
     """The likeliest label of one text, in one request."""
+    if isinstance(scorer, HeadScorer):
+        return renderer.labels[int(np.argmax(calibration.probabilities(scorer.score([text]))[0]))]
     context = renderer.context(text)
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     likelihoods = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]
