@@ -15,32 +15,48 @@ from supply_chain.calibration import Calibration, fit_calibration
 from supply_chain.compensate import compensate, second_moments
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
+from supply_chain.encode import answer_room
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.inference import Loaded, keep_packed_weights_apart, load
+from supply_chain.inference import Loaded, keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Artifact, Trained
+from supply_chain.saving import copy_files
 from supply_chain.scoring import label_likelihoods
 from supply_chain.serving import Serving
 from supply_chain.store import Stored
+from supply_chain.trainable import label_model
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
 def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
-    """The adapter merged into its base (added in fp32, stored as bf16 safetensors)."""
+    """Weights that load alone: an adapter is merged into its base (added in fp32, stored as bf16 safetensors)."""
 
     def make(folder: Path) -> Artifact:
-        model = AutoModelForCausalLM.from_pretrained(
-            job.base.verify().path, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-        merged = PeftModel.from_pretrained(model, trained.verify().path).merge_and_unload()
-        merged.to(torch.bfloat16).save_pretrained(folder)
+        learned = trained.verify().path
+        if trained.record.form == "weights":
+            copy_files(learned, folder)
+        else:
+            model = _full_precision(job, trained.record.head)
+            merged = PeftModel.from_pretrained(model, learned).merge_and_unload()
+            merged.to(torch.bfloat16).save_pretrained(folder)
         return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
 
     return job.store.once(Artifact, merged_key(job, trained), make)
+
+
+def _full_precision(job: Job, pooling: str | None) -> Any:
+    path = job.base.verify().path
+    if pooling is None:
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    model = label_model(path, job.labels, dtype=torch.float32)
+    model.config.pooling = pooling
+    return model
 
 
 def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artifact]:
@@ -64,8 +80,9 @@ def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Seque
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=scheme.double_quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head", "score"],
     )
-    model = AutoModelForCausalLM.from_pretrained(
+    model = model_class(source).from_pretrained(
         source,
         quantization_config=config,
         dtype=torch.bfloat16,
@@ -75,7 +92,7 @@ def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Seque
     )
     keep_packed_weights_apart(model)
     if prompts:
-        full = AutoModelForCausalLM.from_pretrained(
+        full = model_class(source).from_pretrained(
             source, dtype=torch.bfloat16, device_map=device, local_files_only=True, use_safetensors=True
         )
         moments = second_moments(full.eval(), prompts)
@@ -91,8 +108,10 @@ def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
     rows = read_split(job.splits.verify(), "train")
     drawn = random.Random(job.settings.seed).sample(rows, min(scheme.calibration_rows, len(rows)))  # noqa: S311
     tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
-    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer)
-    return [tokenizer(renderer.context(row.text), add_special_tokens=False)["input_ids"] for row in drawn]
+    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
+    ranked = job.recipe.task == "classification"  # written answers are read again, token by token: they matter, too
+    texts = [renderer.context(row.text) + ("" if ranked else renderer.answer(row.label)) for row in drawn]
+    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
 def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
@@ -101,12 +120,7 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
     loaded = load(folder, scoring_compute(job.settings))
-    Serving(
-        prompt=job.recipe.prompt,
-        labels=job.labels,
-        prompt_sha256=job.prompt_sha256,
-        calibration=_calibration(job, loaded),
-    ).write(folder)
+    _serving(job, loaded).write(folder)
     libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
     return Artifact(
         format=form,
@@ -124,9 +138,19 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
     )
 
 
-def _calibration(job: Job, loaded: Loaded) -> Calibration:
+def _serving(job: Job, loaded: Loaded) -> Serving:
+    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
+    told = {
+        "prompt": job.recipe.prompt, "labels": job.labels, "prompt_sha256": job.prompt_sha256, "task": job.recipe.task
+    }  # fmt: skip
+    if job.recipe.task == "classification":
+        return Serving(**told, calibration=_calibration(job, renderer, loaded))
+    room = answer_room(read_split(job.splits.verify(), "train"), renderer, loaded.tokenizer)
+    return Serving(**told, max_new_tokens=room)
+
+
+def _calibration(job: Job, renderer: Renderer, loaded: Loaded) -> Calibration:
     """Fitted to the stored bytes, on validation rows: neither training nor test rows take part."""
     rows = read_split(job.splits.verify(), "validation")
-    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer)
     likelihoods = label_likelihoods(loaded, renderer, [row.text for row in rows])
     return fit_calibration(likelihoods, [job.labels.index(row.label) for row in rows])
