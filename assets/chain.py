@@ -14,7 +14,7 @@ from assets.project import Project
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
-from registry.release import promote, register
+from registry.release import register
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
@@ -241,15 +241,24 @@ def _shipping(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]
     @dg.asset(
         kinds={"mlflow"},
         deps=[registered_model],
+        output_required=False,
         ins=_in(recipe, *_EVIDENCE),
         freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,
         **_common(recipe, recipe.route),
     )
-    def champion(**inputs: Any) -> dg.MaterializeResult:
-        """The version that serves. Evidence is verified again by digest: a check only blocks within its own run."""
+    def champion(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.MaterializeResult]:
+        """The version that serves. Evidence is verified again by digest: a check only blocks within its own run.
+
+        Nothing where a person decides: the version waits as challenger and the run ends well.
+        """
         with explained():
-            release = promote(registered(inputs), settings, store)
-        return dg.MaterializeResult(
+            found = registered(inputs)
+            waits = project.desk.waits(found)
+            release = found if waits else project.desk.promote(found)
+        if waits:
+            context.log.info(waits)
+            return
+        yield dg.MaterializeResult(
             metadata=about.release(release, settings), data_version=dg.DataVersion(release.tags["release"])
         )
 
