@@ -55,7 +55,8 @@ def _package(name: str) -> Finding:
 def _compute(project: Project) -> str:
     from supply_chain.compute import accelerator  # noqa: PLC0415 (torch: 2 s)
 
-    return f"{project.settings.cores} cores, {accelerator() or 'no GPU'}; training uses {project.settings.compute or 'what measures best'}"
+    gpu, how = accelerator() or "no GPU", project.settings.compute or "what measures best"
+    return f"{project.settings.cores} cores, {gpu}; training uses {how}"
 
 
 def _memory() -> Finding:
