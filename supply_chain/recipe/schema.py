@@ -147,6 +147,8 @@ class Recipe(Part):
         found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
         if self.task != "classification" and self.evaluate.kpis.mistakes:
             found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+        if self.task != "classification" and self.train.stopping is not None:
+            found.append(f"train.stopping measures labels; task {self.task} trains for its epochs or max_steps")
         if self.task != "classification" and self.train.method == "head":
             found.append(f"train.method head answers with one label; task {self.task} needs lora, qlora or full")
         if found:

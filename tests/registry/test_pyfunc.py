@@ -56,7 +56,7 @@ def test_served_by_alias_as_it_was_evaluated(
 ):
     from lm_eval.api.instance import Instance
 
-    from evals.harness import Scorer
+    from evals.engine import TreeLM
 
     texts = [row.text for row in read_split(tiny_splits, "test")][:6]
     result = serve(settings, texts, tmp_path)
@@ -67,7 +67,7 @@ def test_served_by_alias_as_it_was_evaluated(
     loaded = load(champion.path, Compute(device="cpu", dtype="bfloat16", attention="sdpa", threads=1))
     renderer = Renderer.of(tiny_recipe.prompt, LABELS, loaded.tokenizer)
     pairs = [(renderer.context(text), answer) for text in texts for answer in renderer.answers]
-    scored = Scorer(loaded).loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
+    scored = TreeLM(loaded).loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
     values = [likelihood for likelihood, _ in scored]
     shares = Calibration().probabilities([values[i : i + 3] for i in range(0, len(values), 3)])
     assert found["answers"]["label"] == [LABELS[row.index(max(row))] for row in shares]
