@@ -75,7 +75,10 @@ def adapter(stored: Stored[Trained]) -> Metadata:
         "steps": record.steps,
         "examples": record.examples,
         "minutes": round(record.seconds / 60, 1),
+        "method": record.method,
         "trained parameters": record.trained_parameters,
+        "validation": ", ".join(f"{p.value:.3f} (step {p.step})" for p in record.validation) or "not measured",
+        "kept step": record.kept_step or record.steps,
         "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
         "MLflow run": record.tracking_run or "none",
     }

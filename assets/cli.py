@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from assets.releases import add_to
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
@@ -158,7 +159,7 @@ def manifest(as_json: Json = False) -> None:
     """The routing manifest in force and its generations."""
     from assets.project import Project
     from assets.show import manifest_rows, show_rows
-    from registry.manifest import CURRENT, history
+    from registry.generations import CURRENT, history
 
     project = Project.here()
     generations = history(project.settings)
@@ -242,5 +243,6 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
+add_to(app)
 if __name__ == "__main__":
     main()

@@ -53,12 +53,10 @@ def _package(name: str) -> Finding:
 
 
 def _compute(project: Project) -> str:
-    import torch  # noqa: PLC0415 (2 s)
+    from supply_chain.compute import accelerator  # noqa: PLC0415 (torch: 2 s)
 
-    graphics = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return (
-        f"{project.settings.cores} cores, {graphics}; training uses {project.settings.compute or 'what measures best'}"
-    )
+    gpu, how = accelerator() or "no GPU", project.settings.compute or "what measures best"
+    return f"{project.settings.cores} cores, {gpu}; training uses {how}"
 
 
 def _memory() -> Finding:

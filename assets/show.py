@@ -15,7 +15,7 @@ from assets.project import Project
 from assets.run import latest
 from evals.table import contestant_rows
 from registry.gate import Decision
-from registry.manifest import CURRENT, PublishedManifest, history
+from registry.generations import CURRENT, PublishedManifest, history
 from registry.release import Release, releases
 from supply_chain.data.diff import DataDiff
 from supply_chain.recipe import Recipe

@@ -7,7 +7,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Splits
 from supply_chain.store import Stored
 
-VERSION = 1
+VERSION = 2
 
 
 def baseline_key(name: str, job: Job) -> str:

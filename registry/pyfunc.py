@@ -16,7 +16,7 @@ from supply_chain.generation import write
 from supply_chain.identity import file_sha256
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer
-from supply_chain.scoring import label_likelihoods
+from supply_chain.scoring import LabelScorer
 from supply_chain.serving import read_serving
 from supply_chain.settings import load_settings
 
@@ -31,6 +31,7 @@ class Specialist:
         self.loaded = load(path, scoring_compute(load_settings()))
         serving = self.serving
         self.renderer = Renderer.of(serving.prompt, serving.labels, self.loaded.tokenizer, serving.task)
+        self.scorer = LabelScorer(self.loaded, self.renderer) if serving.task == "classification" else None
 
     def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Column `text` in; `label` and `confidence` out, in the rows' order.
@@ -38,9 +39,9 @@ class Specialist:
         A class name with its calibrated probability; for other tasks canonical JSON (empty where the
         model wrote none) with the probability of what was written.
         """
-        if self.serving.task != "classification":
+        if self.scorer is None:
             return self._write(list(table["text"]))
-        likelihoods = label_likelihoods(self.loaded, self.renderer, list(table["text"]))
+        likelihoods = self.scorer.likelihoods(list(table["text"]))
         shares = self.serving.calibration.probabilities(likelihoods)
         labels = [self.serving.labels[max(range(len(row)), key=row.__getitem__)] for row in shares]
         confidences = [max(row) for row in shares]

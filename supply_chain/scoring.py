@@ -1,52 +1,53 @@
-"""Likelihoods of labels, as a served model decides: the same sums that evaluation takes."""
+"""Likelihoods of labels: evaluation, calibration and serving take the same sums."""
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any
 
-import torch
-
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded
+from supply_chain.heads import HeadScorer
+from supply_chain.inference import Loaded, has_head
 from supply_chain.prompt import Renderer
+from supply_chain.tree import Tree, TreeScorer
 
-_BATCH = 16
+
+class LabelScorer:
+    """Scores the labels of one renderer: with the model's head if it has one, else as the model would write them."""
+
+    def __init__(self, loaded: Loaded, renderer: Renderer):
+        self.loaded, self.renderer = loaded, renderer
+        self.scorer = HeadScorer(loaded) if has_head(loaded.model) else AnswerScorer(loaded, renderer)
+
+    def likelihoods(self, texts: Sequence[str]) -> list[list[float]]:
+        """Log-likelihood of every label after every text's context: [texts, labels].
+
+        Raises InvalidInput for a text that does not fit the model's context.
+        """
+        contexts = [tuple(_ids(self.loaded.tokenizer, self.renderer.context(text))) for text in texts]
+        limit = int(self.loaded.model.config.max_position_embeddings)
+        for i, context in enumerate(contexts):
+            needed = len(context) + self.scorer.longest
+            if needed > limit:
+                raise InvalidInput(f"text {i} needs {needed} tokens, the model reads {limit}: shorten it")
+        return self.scorer.score(contexts)
+
+
+class AnswerScorer:
+    """Scores what the model would write for each label; what all prompts share is computed once and kept."""
+
+    def __init__(self, loaded: Loaded, renderer: Renderer):
+        answers = [tuple(_ids(loaded.tokenizer, answer)) for answer in renderer.answers]
+        self.tree, self.longest = Tree.of(answers), max(map(len, answers))
+        self.trees = TreeScorer(loaded.model)
+        self.trees.keep([tuple(_ids(loaded.tokenizer, renderer.context(probe))) for probe in ("0", "~")])
+
+    def score(self, contexts: Sequence[tuple[int, ...]]) -> list[list[float]]:
+        """Log-likelihood of every label's answer: [contexts, labels]."""
+        return [found.likelihoods for found in self.trees.score([(context, self.tree) for context in contexts])]
 
 
 def label_likelihoods(loaded: Loaded, renderer: Renderer, texts: Sequence[str]) -> list[list[float]]:
-    """Log-likelihood of every label's answer after every text's context: [texts, labels].
-
-    Answers that share all tokens but the last share a forward pass. Raises InvalidInput for a text
-    that does not fit the model's context.
-    """
-    tokenizer = loaded.tokenizer
-    answers = [_ids(tokenizer, answer) for answer in renderer.answers]
-    contexts = [_ids(tokenizer, renderer.context(text)) for text in texts]
-    limit, longest = int(loaded.model.config.max_position_embeddings), max(map(len, answers))
-    for i, context in enumerate(contexts):
-        if len(context) + longest > limit:
-            raise InvalidInput(f"text {i} needs {len(context) + longest} tokens, the model reads {limit}: shorten it")
-    stems = sorted({tuple(answer[:-1]) for answer in answers})
-    rows = iter([(i, stem) for i in range(len(texts)) for stem in stems])
-    found = [[0.0] * len(answers) for _ in texts]
-    while batch := list(islice(rows, _BATCH)):
-        logs = _log_probabilities(loaded, [contexts[i] + list(stem) for i, stem in batch])
-        for row, (i, stem) in enumerate(batch):
-            for j, answer in enumerate(answers):
-                if tuple(answer[:-1]) == stem:
-                    at = len(contexts[i]) - 1
-                    found[i][j] = sum(float(logs[row, at + k, token]) for k, token in enumerate(answer))
-    return found
-
-
-def _log_probabilities(loaded: Loaded, rows: list[list[int]]) -> Any:
-    """float32 log-probabilities [rows, tokens, vocabulary]; rows are padded on the right."""
-    width, pad = max(map(len, rows)), loaded.tokenizer.pad_token_id or 0
-    device = loaded.model.device
-    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=device)
-    with torch.inference_mode():
-        return loaded.model(input_ids=ids, attention_mask=mask).logits.float().log_softmax(-1)
+    """`LabelScorer.likelihoods` for a single call."""
+    return LabelScorer(loaded, renderer).likelihoods(texts)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

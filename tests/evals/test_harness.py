@@ -8,7 +8,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from evals.answering import predict_model
-from evals.harness import Scorer, check_tokens, decide
+from evals.engine import TreeLM
+from evals.harness import check_tokens, decide
 from evals.predictions import read_predictions, sampled_test
 from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split
@@ -18,7 +19,7 @@ from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.schema import ChatPrompt, PlainPrompt
 from supply_chain.records import Compute, Predictions, Splits
-from supply_chain.scoring import label_likelihoods
+from supply_chain.scoring import LabelScorer, label_likelihoods
 from supply_chain.store import Store, Stored
 
 CHAT = ChatPrompt(kind="chat", instruction="Label.", answers={"negative": "n", "neutral": "0", "positive": "p"})
@@ -84,38 +85,25 @@ def test_made_once_and_anew_for_other_weights(
 
 def count_rows(loaded: Loaded) -> list[int]:
     seen: list[int] = []
-    loaded.model.register_forward_pre_hook(
-        lambda _m, args, kwargs: seen.append(len(args[0] if args else kwargs["input_ids"])), with_kwargs=True
+    loaded.model.get_decoder().register_forward_pre_hook(
+        lambda _m, _args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )
     return seen
 
 
 @pytest.mark.parametrize(
-    ("answers", "passes"),
-    [({}, 1), ({"neutral": "usual standard"}, 2)],
-    ids=["labels of one token share a pass", "a longer label needs its own"],
+    "prompt", [PlainPrompt(answers={"neutral": "usual standard"}), CHAT], ids=["a label of two tokens", "chat"]
 )
-def test_forward_passes_of_one_decision(loaded, tiny_recipe, answers, passes):
-    renderer = Renderer.of(PlainPrompt(answers=answers), ["negative", "neutral", "positive"], loaded.tokenizer)
-    seen = count_rows(loaded)
-    answer = decide(Scorer(loaded), renderer, PLAIN, "the phone is great")
-    assert sum(seen) == passes
-    assert answer == renderer.labels[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
-
-
-def test_chat_prompts_end_in_a_newline_and_still_share_a_pass(loaded):
-    answers = {"negative": "n", "neutral": "0", "positive": "p"}
-    prompt = ChatPrompt(kind="chat", instruction="Label the review.", answers=answers)
-    renderer = Renderer.of(prompt, list(answers), loaded.tokenizer)
-    assert renderer.context("x").endswith("assistant\n")
-    expected = list(answers)[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
-    seen = count_rows(loaded)
-    assert decide(Scorer(loaded), renderer, PLAIN, "the phone is great") == expected
+def test_one_decision_is_one_forward_pass(loaded, prompt):
+    renderer = Renderer.of(prompt, ["negative", "neutral", "positive"], loaded.tokenizer)
+    expected = renderer.labels[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
+    server, seen = LabelScorer(loaded, renderer), count_rows(loaded)
+    assert decide(server, PLAIN, "the phone is great") == expected
     assert seen == [1]
 
 
 def test_a_label_that_merges_with_the_prompt_is_refused(loaded, tiny_splits: Stored[Splits]):
-    rows, scorer = read_split(tiny_splits, "test"), Scorer(loaded)
+    rows, scorer = read_split(tiny_splits, "test"), TreeLM(loaded)
     answers = {"neutral": "x", "negative": "tive"}
     prompt = ChatPrompt(kind="chat", instruction="", answers=answers)
     assert check_tokens(Renderer(prompt, ("neutral",), lambda _: "Label: nega"), rows, scorer) == len(
@@ -130,7 +118,7 @@ def test_rows_that_do_not_fit_the_context_are_named(loaded, tiny_splits: Stored[
     long = rows[3].model_copy(update={"text": "word " * 600})
     renderer = Renderer(PlainPrompt(), tuple(tiny_splits.record.labels))
     with pytest.raises(InvalidInput, match=rf"1 test rows .* context of 512: row {long.id} \("):
-        check_tokens(renderer, [*rows[:3], long], Scorer(loaded))
+        check_tokens(renderer, [*rows[:3], long], TreeLM(loaded))
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, tiny_splits, tiny_recipe, compute, store):
@@ -180,7 +168,7 @@ def test_evaluation_scores_as_serving_does_whatever_the_tokenizer_would_add(load
     )
     assert loaded.tokenizer.encode("x")[0] == loaded.tokenizer.bos_token_id
     renderer = Renderer.of(prompt, ["negative", "neutral", "positive"], loaded.tokenizer)
-    context, scorer = renderer.context("the phone is great"), Scorer(loaded)
+    context, scorer = renderer.context("the phone is great"), TreeLM(loaded)
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     found = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]
     served = label_likelihoods(loaded, renderer, ["the phone is great"])

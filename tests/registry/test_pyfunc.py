@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.release import incumbent, promote, register
+from registry.lifecycle import Desk
+from registry.release import incumbent, register
 from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split
 from supply_chain.errors import CorruptData, InvalidInput
@@ -20,6 +21,7 @@ from supply_chain.scoring import label_likelihoods
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 from tests.registry.evidence import LABELS, evidence_for, store_artifact
+from tests.registry.work import FLEET
 
 SERVE = """
 import json, sys
@@ -45,7 +47,7 @@ def champion(
     artifact = store_artifact(tiny_recipe, store, model=tiny_model)
     assert incumbent(tiny_recipe.name, artifact.digest, settings) is None
     release = register(tiny_recipe, artifact, *evidence_for(tiny_recipe, artifact, store), None, settings, store)
-    promote(release, settings, store)
+    Desk(FLEET, settings, store).promote(release)
     return artifact
 
 
@@ -54,7 +56,7 @@ def test_served_by_alias_as_it_was_evaluated(
 ):
     from lm_eval.api.instance import Instance
 
-    from evals.harness import Scorer
+    from evals.engine import TreeLM
 
     texts = [row.text for row in read_split(tiny_splits, "test")][:6]
     result = serve(settings, texts, tmp_path)
@@ -65,7 +67,7 @@ def test_served_by_alias_as_it_was_evaluated(
     loaded = load(champion.path, Compute(device="cpu", dtype="bfloat16", attention="sdpa", threads=1))
     renderer = Renderer.of(tiny_recipe.prompt, LABELS, loaded.tokenizer)
     pairs = [(renderer.context(text), answer) for text in texts for answer in renderer.answers]
-    scored = Scorer(loaded).loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
+    scored = TreeLM(loaded).loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in pairs])
     values = [likelihood for likelihood, _ in scored]
     shares = Calibration().probabilities([values[i : i + 3] for i in range(0, len(values), 3)])
     assert found["answers"]["label"] == [LABELS[row.index(max(row))] for row in shares]
