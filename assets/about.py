@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Stored
 
 Metadata = dict[str, Any]
+SOURCE_VERSION = "source version"
 
 
 def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
@@ -26,10 +28,11 @@ def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
     )
 
 
-def curated(stored: Stored[Curated]) -> Metadata:
-    """Rows read, kept and rejected by reason."""
+def curated(stored: Stored[Curated], version: str) -> Metadata:
+    """Rows read, kept and rejected by reason; `version` of the source tells new data from old."""
     record = stored.record
     return {
+        SOURCE_VERSION: version,
         "dagster/row_count": record.rows_kept,
         "rows read": record.rows_read,
         "rejected by reason": _table(("reason", "rows"), sorted(record.rejects.items())),
@@ -44,7 +47,7 @@ def splits(stored: Stored[Splits]) -> Metadata:
     record = stored.record
     rows = [(name, *(counts.get(label, 0) for label in record.labels)) for name, counts in record.rows.items()]
     return {
-        "dagster/row_count": sum(sum(counts.values()) for counts in record.rows.values()),
+        "dagster/row_count": sum(json.loads((stored.path / "proof.json").read_text())["rows"].values()),
         "rows by label": _table(("split", *record.labels), rows),
         "groups": _table(("split", "groups"), list(record.groups.items())),
         "proof": dg.MetadataValue.path(stored.path / "proof.json"),

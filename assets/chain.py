@@ -1,6 +1,7 @@
 """One recipe's assets: from curated data to the champion."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -22,6 +23,7 @@ from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, quantized_key
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
@@ -33,17 +35,14 @@ def base_key_of(name: str) -> dg.AssetKey:
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows.
-
-    Only classification is trained and scored so far; other tasks end with their data.
-    """
+    """The assets of one recipe, in the order in which data flows; generation ends with its data so far."""
     rooms = (_data, _models, _evidence, _shipping) if is_trained(recipe) else (_data,)
     return [asset for room in rooms for asset in room(recipe, project)]
 
 
 def is_trained(recipe: Recipe) -> bool:
     """Whether the chain can train and score this recipe's task."""
-    return recipe.task == "classification"
+    return bool(METRICS[recipe.task])
 
 
 def checks_of(recipe: Recipe) -> list[str]:
@@ -85,7 +84,7 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             source = locate(recipe.data.source, settings.downloads, settings.root, show_download)
             stored = curate(recipe.data, source, store)
-        return about.made(stored, about.curated(stored))
+        return about.made(stored, about.curated(stored, source.version))
 
     @dg.asset(kinds={"parquet"}, ins=_in(recipe, "curated_data"), **_common(recipe, recipe.data.split))
     def splits(curated_data: Any) -> dg.MaterializeResult:
@@ -237,7 +236,15 @@ def _shipping(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]
             data_version=dg.DataVersion(release.tags["release"]),
         )
 
-    @dg.asset(kinds={"mlflow"}, deps=[registered_model], ins=_in(recipe, *_EVIDENCE), **_common(recipe, recipe.route))
+    days = recipe.automate.max_age_days
+
+    @dg.asset(
+        kinds={"mlflow"},
+        deps=[registered_model],
+        ins=_in(recipe, *_EVIDENCE),
+        freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,
+        **_common(recipe, recipe.route),
+    )
     def champion(**inputs: Any) -> dg.MaterializeResult:
         """The version that serves. Evidence is verified again by digest: a check only blocks within its own run."""
         with explained():

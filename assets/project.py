@@ -12,6 +12,11 @@ from supply_chain.store import Store, write_atomically
 
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
+run_monitoring: {enabled: true}
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - {key: supply_chain/recipe, limit: 1, value: {applyLimitPerUniqueValue: true}}
 """
 
 

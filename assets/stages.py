@@ -54,7 +54,7 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 
 
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
-    from evals.harness import predict_model  # noqa: PLC0415
+    from evals.answering import predict_model  # noqa: PLC0415
     from supply_chain.compute import scoring_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()

@@ -12,7 +12,7 @@ os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
 from measure import report
 from specialist import BANKING77, banking77, make
 
-from evals.harness import predict_model
+from evals.answering import predict_model
 from evals.predictions import read_predictions
 from supply_chain.compute import scoring_compute
 from supply_chain.job import Job

@@ -1,5 +1,6 @@
 """What a specialist must beat: always the same answer, and word counts with a linear model."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.keys import answers_key
-from evals.predictions import sampled_test, write_predictions
+from evals.predictions import Answer, sampled_test, write_answers, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.split import read_split
 from supply_chain.errors import InvalidInput
+from supply_chain.identity import canonical_json
 from supply_chain.recipe import Recipe
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
@@ -20,10 +22,14 @@ Shares = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A baseline: texts to probabilities [texts, labels], and the bytes of its parameters."""
+    """A baseline: texts to probabilities [texts, labels], and the bytes of its parameters.
+
+    One that always gives the same written `answer` has its probability alone.
+    """
 
     shares: Callable[[Sequence[str]], Shares]
     size_bytes: int
+    answer: str | None = None
 
 
 def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, store: Store) -> Stored[Predictions]:
@@ -31,26 +37,32 @@ def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: in
 
     Raises InvalidInput for another name.
     """
-    if name not in _FIT:
-        raise InvalidInput(f"no baseline {name!r}; known: {', '.join(_FIT)}")
+    known = _FIT if recipe.task == "classification" else ("majority",)
+    if name not in known:
+        raise InvalidInput(f"no baseline {name!r} for {recipe.task}; known: {', '.join(known)}")
     key = answers_key(name, "", splits, recipe, seed)
     return store.once(Predictions, key, lambda folder: _predict(name, splits, recipe, seed, folder))
 
 
 def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folder: Path) -> Predictions:
     rows, labels = sampled_test(splits.verify(), recipe.evaluate, seed), splits.record.labels
+    seen = [*read_split(splits, "train"), *read_split(splits, "validation")]
     start = time.perf_counter()
-    fitted = _FIT[name]([*read_split(splits, "train"), *read_split(splits, "validation")], labels)
+    fitted = _FIT[name](seen, labels) if recipe.task == "classification" else _usual(seen)
     ready = time.perf_counter()
     shares = fitted.shares([row.text for row in rows])
     done = time.perf_counter()
-    write_predictions(folder, rows, labels, shares)
+    if fitted.answer is None:
+        write_predictions(folder, rows, labels, shares)
+    else:
+        write_answers(folder, rows, [Answer(fitted.answer, share[0], fitted.answer) for share in shares])
     latency = time_decisions(lambda text: fitted.shares([text]), [r.text for r in rows], recipe.evaluate.latency_rows)
     return Predictions(
         contestant=name,
         model_digest="",
         splits_digest=splits.digest,
         labels=labels,
+        task=recipe.task,
         rows=len(rows),
         p50_ms=latency.p50_ms,
         p95_ms=latency.p95_ms,
@@ -65,6 +77,20 @@ def _majority(examples: list[Example], labels: list[str]) -> Fitted:
     counts = Counter(example.label for example in examples)
     shares = [counts[label] / len(examples) for label in labels]
     return Fitted(lambda texts: [shares] * len(texts), max(len(label.encode()) for label in labels))
+
+
+def _usual(examples: list[Example]) -> Fitted:
+    """Every label that most rows have, or every field that most rows have with its most frequent value."""
+    answers = [json.loads(example.label) for example in examples]
+    values = Counter((k, canonical_json(v)) for a in answers if isinstance(a, dict) for k, v in a.items())
+    names = [name for name, n in Counter(k for a in answers for k in a).items() if 2 * n > len(answers)]
+    often: dict[str, str] = {}
+    for (name, value), _ in values.most_common():
+        often.setdefault(name, value)
+    fields = {name: json.loads(often[name]) for name in names if name in often}
+    answer = canonical_json(fields if values else sorted(names))
+    share = sum(canonical_json(a) == answer for a in answers) / len(answers)
+    return Fitted(lambda texts: [[share]] * len(texts), len(answer.encode()), answer)
 
 
 def _tfidf(examples: list[Example], labels: list[str]) -> Fitted:

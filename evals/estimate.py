@@ -6,17 +6,18 @@ Sentences of one review are not independent, so whole groups are drawn with repl
 every contestant meets the same draws, which pairs the differences.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.records import Estimate, Metric
+from evals.metrics import Floats, Statistic, by_label, statistics, tally
+from evals.records import Estimate, LabelScore
 from supply_chain.errors import InvalidInput
+from supply_chain.recipe.data import Task
 
-Floats = NDArray[np.float64]
 _CELLS = 1 << 22
 _TAIL = 0.025
 
@@ -33,6 +34,7 @@ class Bench:
     labels: Sequence[str]
     resamples: int
     seed: int
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         if len(set(self.groups)) < 2:
@@ -41,24 +43,61 @@ class Bench:
                 "set data.group to a column with more values, or remove it"
             )
 
-    def estimate(self, metric: Metric, answers: Sequence[str]) -> Estimate:
-        """Accuracy or macro F1 of `answers`, one a row.
+    def estimate(self, metric: str, answers: Sequence[str]) -> Estimate:
+        """One of the task's metrics for `answers`, one a row.
 
         When every answer is right (or wrong) all draws agree; the exact bound of Clopper and
         Pearson (1934) over the groups is given instead of an interval of no width.
         """
-        statistic, counts = _STATISTICS[metric], self._counts(answers)
+        counts = self._counts(answers)
+        return self._estimate(self._statistics[metric], counts, self._resample(counts))
+
+    def estimates(self, answers: Sequence[str]) -> dict[str, Estimate]:
+        """All of the task's metrics, by name."""
+        counts = self._counts(answers)
+        draws = self._resample(counts)
+        return {name: self._estimate(statistic, counts, draws) for name, statistic in self._statistics.items()}
+
+    def by_label(self, answers: Sequence[str]) -> list[LabelScore]:
+        """Precision, recall and F1 of every label (or field) that is true or answered somewhere."""
+        counts = self._counts(answers)
+        names = len(self.labels) + (self.task != "classification")
+        whole, draws = by_label(counts.sum(axis=0)[None], names), by_label(self._resample(counts), names)
+        found = []
+        for i, label in enumerate(self.labels):
+            (right, answered, true), drawn = (float(part[0, i]) for part in whole), [part[:, i] for part in draws]
+            if answered + true:
+                found.append(
+                    LabelScore(
+                        label=label,
+                        rows=int(true),
+                        answered=int(answered),
+                        precision=self._ratio(right, answered, drawn[0], drawn[1]),
+                        recall=self._ratio(right, true, drawn[0], drawn[2]),
+                        f1=self._ratio(2 * right, answered + true, 2 * drawn[0], drawn[1] + drawn[2]),
+                    )
+                )
+        return found
+
+    def _ratio(self, part: float, whole: float, parts: Floats, wholes: Floats) -> Estimate | None:
+        """A share with its interval over the draws that have any; None where there is nothing to divide by."""
+        if not whole:
+            return None
+        low, high = np.quantile((parts / np.maximum(wholes, 1))[wholes > 0], [_TAIL, 1 - _TAIL])
+        return Estimate(mean=part / whole, low=float(low), high=float(high), n=int(whole))
+
+    def _estimate(self, statistic: Statistic, counts: Floats, draws: Floats) -> Estimate:
         mean = float(statistic(counts.sum(axis=0)[None])[0])
         bound = _TAIL ** (1 / self._size)
         if mean >= 1:
             return Estimate(mean=1.0, low=bound, high=1.0, n=len(self.truth))
         if mean <= 0:
             return Estimate(mean=0.0, low=0.0, high=1 - bound, n=len(self.truth))
-        return self._interval(mean, statistic(self._resample(counts)))
+        return self._interval(mean, statistic(draws))
 
-    def difference(self, metric: Metric, contestant: Sequence[str], against: Sequence[str]) -> Estimate:
+    def difference(self, metric: str, contestant: Sequence[str], against: Sequence[str]) -> Estimate:
         """Metric of `contestant` minus that of `against`, both on the same draws."""
-        statistic, one, other = _STATISTICS[metric], self._counts(contestant), self._counts(against)
+        statistic, one, other = self._statistics[metric], self._counts(contestant), self._counts(against)
         mean = float((statistic(one.sum(axis=0)[None]) - statistic(other.sum(axis=0)[None]))[0])
         return self._interval(mean, statistic(self._resample(one)) - statistic(self._resample(other)))
 
@@ -74,22 +113,11 @@ class Bench:
         return Estimate(mean=mean, low=float(low), high=float(high), n=len(self.truth))
 
     def _counts(self, answers: Sequence[str]) -> Floats:
-        """Right, answered and true rows by group and label: [groups, 3 x labels]."""
-        position = {label: i for i, label in enumerate(self.labels)}
-        unknown = sorted(({*answers} | {*self.truth}) - position.keys())
-        if unknown or len(answers) != len(self.truth):
-            raise InvalidInput(
-                f"{len(answers)} answers to {len(self.truth)} rows, labels not known: {', '.join(unknown) or 'none'}; "
-                f"expected one of {', '.join(self.labels)} for each row"
-            )
-        true = np.array([position[label] for label in self.truth])
-        answered = np.array([position[label] for label in answers])
-        counts = np.zeros((self._size, 3, len(self.labels)))
-        right = true == answered
-        np.add.at(counts[:, 0], (self._group_of[right], true[right]), 1)
-        np.add.at(counts[:, 1], (self._group_of, answered), 1)
-        np.add.at(counts[:, 2], (self._group_of, true), 1)
-        return counts.reshape(self._size, -1)
+        """What is counted of the answers, by group: [groups, columns]."""
+        columns, (rows, at) = tally(self.task, self.labels, self.truth, answers)
+        counts = np.zeros((self._size, columns))
+        np.add.at(counts, (self._group_of[rows], at), 1)
+        return counts
 
     def _resample(self, sums: Floats) -> Floats:
         """Sums over each draw of groups: [groups, columns] to [resamples, columns]."""
@@ -121,17 +149,6 @@ class Bench:
     def _size(self) -> int:
         return len(set(self.groups))
 
-
-def _accuracy(counts: Floats) -> Floats:
-    right, _, true = np.split(counts, 3, axis=1)
-    return np.asarray(right.sum(axis=1) / true.sum(axis=1))
-
-
-def _macro_f1(counts: Floats) -> Floats:
-    """F1 averaged over all labels; a label that is neither true nor answered counts 0, as in scikit-learn."""
-    right, answered, true = np.split(counts, 3, axis=1)
-    size = answered + true
-    return np.asarray(np.divide(2 * right, size, out=np.zeros_like(right), where=size > 0).mean(axis=1))
-
-
-_STATISTICS: dict[Metric, Callable[[Floats], Floats]] = {"accuracy": _accuracy, "macro_f1": _macro_f1}
+    @cached_property
+    def _statistics(self) -> dict[str, Statistic]:
+        return statistics(self.task, self.labels)

@@ -1,19 +1,15 @@
-"""Answers the test rows with stored weights, through EleutherAI's lm-evaluation-harness.
+"""Ranks labels by the log-likelihood of what the model would write for them, through EleutherAI's
 
-Labels are ranked by the log-likelihood of what the model would write for them. Runs in a worker
-process of its own: it loads torch, sets threads and reports the process's peak memory.
+lm-evaluation-harness.
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries below read it
 
 import numpy as np
 import torch
@@ -24,19 +20,15 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from evals.heads import HeadScorer
-from evals.keys import answers_key
-from evals.predictions import sampled_test, write_predictions
-from evals.timing import peak_memory_bytes, time_decisions
+from evals.answering import Sat, Sitting, shots
+from evals.predictions import write_predictions
 from supply_chain.calibration import Calibration
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded, has_head, load
+from supply_chain.inference import Loaded
 from supply_chain.prompt import Renderer
-from supply_chain.recipe import Recipe
-from supply_chain.records import Compute, Example, Predictions, Splits
+from supply_chain.records import Example
 from supply_chain.serving import FILE as SERVING
 from supply_chain.serving import read_serving
-from supply_chain.store import Store, Stored
 
 _TASK = Path(__file__).parent / "tasks" / "classification.yaml"
 _FEATURES = Features({"context": Value("string"), "choices": List(Value("string")), "target": Value("int64")})
@@ -70,75 +62,23 @@ class Scorer(HFLM):
         return found
 
 
-@dataclass(frozen=True)
-class Subject:
-    """Whose weights answer: contestant, folder, digest and size on disk of the stored object."""
+def answer(sitting: Sitting, folder: Path) -> Sat:
+    """Writes `predictions.parquet`: every label's calibrated probability for every row.
 
-    contestant: str
-    path: Path
-    model_digest: str
-    size_bytes: int
-
-
-def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
-    contestant: str,
-    path: Path,
-    model_digest: str,
-    size_bytes: int,
-    splits: Stored[Splits],
-    recipe: Recipe,
-    compute: Compute,
-    seed: int,
-    store: Store,
-) -> Stored[Predictions]:
-    """Answers the test rows with the weights in `path`, and times single decisions.
-
-    The digest of the weights covers the tokenizer and its chat template. Raises CorruptData for
-    weights that cannot be loaded and InvalidInput for a prompt whose labels do not start at a
-    token's start, or that is longer than the model's context.
+    Raises InvalidInput for a prompt whose labels do not start at a token's start, or a row that does not fit.
     """
-    key = answers_key(contestant, model_digest, splits, recipe, seed)
-    subject = Subject(contestant, path, model_digest, size_bytes)
-    return store.once(Predictions, key, lambda folder: _predict(subject, splits, recipe, compute, seed, folder))
-
-
-def _predict(
-    subject: Subject, splits: Stored[Splits], recipe: Recipe, compute: Compute, seed: int, folder: Path
-) -> Predictions:
-    labels, rows = splits.record.labels, sampled_test(splits.verify(), recipe.evaluate, seed)
-    loaded = load(subject.path, compute)
-    renderer = Renderer.of(recipe.prompt, labels, loaded.tokenizer)
-    scorer: Scorer | HeadScorer
-    if has_head(loaded.model):
-        scorer = HeadScorer(loaded, renderer)
-        likelihoods = scorer.score([row.text for row in rows])
-    else:
-        scorer = Scorer(loaded)
-        scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
-        likelihoods = _score(scorer, renderer, rows, folder / "task")
+    labels, rows, path = sitting.splits.record.labels, sitting.rows, sitting.subject.path
+    renderer = Renderer.of(sitting.recipe.prompt, labels, sitting.loaded.tokenizer)
+    if sitting.subject.contestant == "base":
+        renderer = replace(renderer, shots=shots(sitting))
+    scorer = Scorer(sitting.loaded)
+    scorer.batch_size_per_gpu = max(1, min(_BATCH_ROWS, _BATCH_TOKENS // check_tokens(renderer, rows, scorer)))
+    likelihoods = _score(scorer, renderer, rows, folder / "task")
     batched_seconds = scorer.seconds
-    tuned = (subject.path / SERVING).exists()  # an untuned base model comes without
-    calibration = read_serving(subject.path).calibration if tuned else Calibration()
+    tuned = (path / SERVING).exists()  # an untuned base model comes without
+    calibration = read_serving(path).calibration if tuned else Calibration()
     write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
-    latency = time_decisions(
-        lambda text: decide(scorer, renderer, calibration, text),
-        [row.text for row in rows],
-        recipe.evaluate.latency_rows,
-    )
-    device_bytes = torch.cuda.max_memory_allocated() if compute.device.startswith("cuda") else 0
-    return Predictions(
-        contestant=subject.contestant,
-        model_digest=subject.model_digest,
-        splits_digest=splits.digest,
-        labels=labels,
-        rows=len(rows),
-        p50_ms=latency.p50_ms,
-        p95_ms=latency.p95_ms,
-        size_bytes=subject.size_bytes,
-        peak_memory_bytes=peak_memory_bytes() + device_bytes,
-        load_seconds=loaded.load_seconds,
-        decisions_per_second=len(rows) / batched_seconds,
-    )
+    return Sat(batched_seconds, lambda text: decide(scorer, renderer, calibration, text))
 
 
 def check_tokens(renderer: Renderer, rows: Sequence[Example], scorer: Scorer) -> int:
@@ -169,10 +109,8 @@ def check_tokens(renderer: Renderer, rows: Sequence[Example], scorer: Scorer) ->
     return max(lengths)
 
 
-def decide(scorer: Scorer | HeadScorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
+def decide(scorer: Scorer, renderer: Renderer, calibration: Calibration, text: str) -> str:
     """The likeliest label of one text, in one request."""
-    if isinstance(scorer, HeadScorer):
-        return renderer.labels[int(np.argmax(calibration.probabilities(scorer.score([text]))[0]))]
     context = renderer.context(text)
     requests = [Instance("loglikelihood", {}, (context, answer), i) for i, answer in enumerate(renderer.answers)]
     likelihoods = [likelihood for likelihood, _ in scorer.loglikelihood(requests)]

@@ -1,22 +1,29 @@
-"""Scores models that answer with a head of labels: one forward pass a text, no words to rank."""
+"""Answers with a head of labels: one forward pass a text, no words to rank."""
 
 import time
-from collections.abc import Sequence
+from pathlib import Path
 
-from supply_chain.inference import Loaded
+from evals.answering import Sat, Sitting
+from evals.predictions import write_predictions
 from supply_chain.prompt import Renderer
 from supply_chain.scoring import label_likelihoods
+from supply_chain.serving import read_serving
 
 
-class HeadScorer:
-    """A loaded model with a head that also notes the seconds spent scoring."""
+def answer(sitting: Sitting, folder: Path) -> Sat:
+    """Writes `predictions.parquet`: every label's calibrated probability for every row, as the served model
+    computes it. Raises InvalidInput for a row that does not fit the model's context.
+    """
+    labels, loaded = sitting.splits.record.labels, sitting.loaded
+    renderer = Renderer.of(sitting.recipe.prompt, labels, loaded.tokenizer)
+    calibration = read_serving(sitting.subject.path).calibration
+    start = time.perf_counter()
+    likelihoods = label_likelihoods(loaded, renderer, [row.text for row in sitting.rows])
+    seconds = time.perf_counter() - start
+    write_predictions(folder, sitting.rows, labels, calibration.probabilities(likelihoods))
 
-    def __init__(self, loaded: Loaded, renderer: Renderer):
-        self.loaded, self.renderer, self.seconds = loaded, renderer, 0.0
+    def decide(text: str) -> str:
+        (row,) = calibration.probabilities(label_likelihoods(loaded, renderer, [text]))
+        return labels[max(range(len(row)), key=row.__getitem__)]
 
-    def score(self, texts: Sequence[str]) -> list[list[float]]:
-        """Log-probability of every label, as the served model computes it: [texts, labels]."""
-        start = time.perf_counter()
-        found = label_likelihoods(self.loaded, self.renderer, texts)
-        self.seconds += time.perf_counter() - start
-        return found
+    return Sat(seconds, decide)

@@ -31,5 +31,7 @@ def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], reci
     }
     if not model_digest:
         return identity("baseline", VERSION, name=contestant, **rows)
-    prompt = Renderer(recipe.prompt, tuple(splits.record.labels)).sha256
+    prompt = Renderer(recipe.prompt, tuple(splits.record.labels), task=recipe.task).sha256
+    if contestant == "base" and spec.shots:
+        rows["shots"] = spec.shots
     return identity("predictions", VERSION, contestant=contestant, model=model_digest, prompt=prompt, **rows)

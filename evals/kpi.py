@@ -1,13 +1,14 @@
 """What decisions cost: mistakes at their prices, and the machine while it decides."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from evals.estimate import Bench, Floats
 from evals.records import Estimate
 from supply_chain.errors import InvalidInput
+from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Kpis
 
 
@@ -16,15 +17,26 @@ def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], seconds_per_dec
 
     Raises InvalidInput when `kpis.mistakes` names a label that does not exist.
     """
-    price = mistake_prices(kpis, bench.labels)
+    price = pricing(bench.task, kpis, bench.labels)
     compute_usd = seconds_per_decision / 3600 * kpis.compute_usd_per_hour
-    rows_usd: Floats = np.array([price[t, a] for t, a in zip(bench.truth, answers, strict=True)])
+    rows_usd: Floats = np.array([price(t, a) for t, a in zip(bench.truth, answers, strict=True)])
     return bench.mean(1000 * (rows_usd + compute_usd))
 
 
 def usd_per_month(per_1k: Estimate, kpis: Kpis) -> float:
     """US dollars at the expected volume."""
     return per_1k.mean * kpis.volume_per_month / 1000
+
+
+def pricing(task: Task, kpis: Kpis, labels: Sequence[str]) -> Callable[[str, str], float]:
+    """US dollars of (truth, answer): each kind of mistake has its price, a written answer is right or wrong.
+
+    Raises InvalidInput when `kpis.mistakes` names a label that does not exist.
+    """
+    if task != "classification":
+        return lambda truth, answer: 0.0 if truth == answer else kpis.mistake_usd
+    prices = mistake_prices(kpis, labels)
+    return lambda truth, answer: prices[truth, answer]
 
 
 def mistake_prices(kpis: Kpis, labels: Sequence[str]) -> dict[tuple[str, str], float]:

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evals.records import Prediction
@@ -16,6 +17,15 @@ from supply_chain.store import Stored
 _FILE = "predictions.parquet"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A written answer in canonical form (empty if there is none), its probability, and what was written."""
+
+    answer: str
+    confidence: float
+    written: str
+
+
 def sampled_test(splits: Stored[Splits], spec: Evaluate, seed: int) -> list[Example]:
     """The test split, or a seeded sample of `max_rows` of it, in the file's order.
 
@@ -27,7 +37,7 @@ def sampled_test(splits: Stored[Splits], spec: Evaluate, seed: int) -> list[Exam
     chosen = sorted(random.Random(seed).sample(range(len(rows)), spec.max_rows))  # noqa: S311 (not for secrets)
     sample = [rows[i] for i in chosen]
     missing = set(splits.record.labels) - {row.label for row in sample}
-    if missing:
+    if missing and splits.record.task == "classification":
         raise InvalidInput(
             f"evaluate.max_rows: a sample of {spec.max_rows} of {len(rows)} test rows has no "
             f"{', '.join(sorted(missing))}; raise it or leave it out"
@@ -63,6 +73,29 @@ def write_predictions(
     write_table(folder / _FILE, Prediction, predictions)
 
 
+def write_answers(folder: Path, rows: Sequence[Example], answers: Sequence[Answer]) -> None:
+    """Writes one written answer a row. Raises InvalidInput that names the row when its confidence is no number."""
+    predictions = []
+    for row, answer in zip(rows, answers, strict=True):
+        if not math.isfinite(answer.confidence):
+            raise InvalidInput(
+                f"row {row.id}: no answer, the likelihood of what was written is no number. "
+                "Check the model's weights and compute dtype."
+            )
+        predictions.append(
+            Prediction(
+                id=row.id,
+                group=row.group,
+                label=row.label,
+                answer=answer.answer,
+                confidence=answer.confidence,
+                probabilities=[],
+                written=answer.written,
+            )
+        )
+    write_table(folder / _FILE, Prediction, predictions)
+
+
 def read_predictions(stored: Stored[Predictions]) -> list[Prediction]:
     """One contestant's answers.
 
@@ -72,7 +105,7 @@ def read_predictions(stored: Stored[Predictions]) -> list[Prediction]:
     predictions, name = read_table(stored.path / _FILE, Prediction), stored.record.contestant
     if len({p.id for p in predictions}) != stored.record.rows or len(predictions) != stored.record.rows:
         raise EvidenceMismatch(f"{name}: {len(predictions)} answers for {stored.record.rows} rows; evaluate it again")
-    for p in predictions:
+    for p in predictions if stored.record.task == "classification" else ():
         if p.answer not in stored.record.labels:
             known = ", ".join(stored.record.labels)
             raise InvalidInput(f"{name}: row {p.id} has no answer (found {p.answer!r}, expected one of {known})")

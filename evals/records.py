@@ -1,13 +1,13 @@
 """The evidence: estimates with their intervals, the scorecard and the report made from it."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.tasks import Metric
 from supply_chain.store import Record
-
-Metric = Literal["macro_f1", "accuracy"]
 
 
 class Evidence(BaseModel):
@@ -25,9 +25,11 @@ class Prediction(Evidence):
     """The truth."""
     answer: str
     confidence: float
-    """Probability of `answer` among the labels."""
+    """Probability of `answer` among the labels, or of what was written."""
     probabilities: list[float]
-    """One for each label, in the labels' order."""
+    """One for each label, in the labels' order; none for a written answer."""
+    written: str = ""
+    """What the model wrote, where it writes answers; `answer` is empty if that holds none."""
 
 
 class Estimate(Evidence):
@@ -55,8 +57,8 @@ class Contestant(Evidence):
     title: str
     model_digest: str
     """Empty for baselines, which are refitted."""
-    accuracy: Estimate
-    macro_f1: Estimate
+    metrics: dict[str, Estimate]
+    """Every metric of the task by name; see `evals/metrics.py`."""
     p50_ms: float
     p95_ms: float
     decisions_per_second: float
@@ -68,9 +70,21 @@ class Contestant(Evidence):
     predictions_key: str
     predictions_digest: str
 
-    def metric(self, name: Metric) -> Estimate:
-        """The estimate of `macro_f1` or `accuracy`."""
-        return self.macro_f1 if name == "macro_f1" else self.accuracy
+    def metric(self, name: str) -> Estimate:
+        """The estimate of one metric."""
+        return self.metrics[name]
+
+
+class LabelScore(Evidence):
+    """How one label, or one field, fared; None where a share has nothing to divide by."""
+
+    label: str
+    rows: int
+    """Test rows where it is true."""
+    answered: int
+    precision: Estimate | None
+    recall: Estimate | None
+    f1: Estimate | None
 
 
 class Scorecard(Record):
@@ -78,6 +92,7 @@ class Scorecard(Record):
 
     kind: ClassVar[str] = "scorecard"
     recipe: str
+    task: Task
     metric: Metric
     candidate: str
     """The contestant that may ship."""
@@ -87,8 +102,10 @@ class Scorecard(Record):
     groups: int
     contestants: list[Contestant]
     differences: list[Difference]
+    by_label: list[LabelScore]
+    """The candidate's, in the labels' order."""
     confusion: dict[str, dict[str, int]]
-    """The candidate's answers: truth, then answer, then rows."""
+    """The candidate's answers: truth, then answer, then rows; classification only."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

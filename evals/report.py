@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evals.drawing import Axis
-from evals.kpi import mistake_prices
+from evals.kpi import mistake_prices, pricing
+from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
 from evals.summary import summarize
@@ -21,16 +22,15 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 1
+VERSION = 2
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
-_METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One test row that the candidate got wrong."""
+    """One test row that the candidate got wrong; of written answers, what differs."""
 
     text: str
     truth: str
@@ -67,10 +67,10 @@ class Evidence:
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first."""
         texts = {e.id: e.text for e in read_split(self.splits, "test")}
-        price = mistake_prices(self.card.kpis, self.card.labels)
+        price = pricing(self.card.task, self.card.kpis, self.card.labels)
         wrong: list[Prediction] = [p for p in read_predictions(self.predictions.verify()) if p.answer != p.label]
         wrong.sort(key=lambda p: (-p.confidence, p.id))
-        return [Mistake(texts[p.id], p.label, p.answer, p.confidence, price[p.label, p.answer]) for p in wrong]
+        return [Mistake(texts[p.id], *told(self.card.task, p), p.confidence, price(p.label, p.answer)) for p in wrong]
 
     @property
     def costliest(self) -> list[Mistake]:
@@ -145,7 +145,8 @@ def _render(evidence: Evidence, folder: Path) -> Report:
 
 
 def _view(evidence: Evidence) -> dict[str, Any]:
-    card, prices = evidence.card, mistake_prices(evidence.card.kpis, evidence.card.labels)
+    card = evidence.card
+    prices = mistake_prices(card.kpis, card.labels) if card.confusion else {}
     confused = [(n, t, a, prices[t, a]) for t, row in card.confusion.items() for a, n in row.items() if t != a and n]
     return {
         "recipe": evidence.recipe,
@@ -153,7 +154,10 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "candidate": evidence.candidate,
         "full": card.contestant("specialist"),
         "metric": card.metric,
-        "metric_name": _METRICS[card.metric],
+        "metric_name": TITLES[card.metric],
+        "other_metrics": {n: TITLES[n] for n in evidence.candidate.metrics if n != card.metric},
+        "noun": "Field" if card.task == "extraction" else "Label",
+        "ranked": card.task == "classification",
         "verdict": evidence.verdict,
         "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
@@ -165,9 +169,23 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "confident": evidence.mistakes[:_SHOWN_MISTAKES],
         "costly": evidence.costliest[:_SHOWN_MISTAKES],
         "splits": evidence.splits.record,
+        "split_rows": json.loads((evidence.splits.path / "proof.json").read_text(encoding="utf-8"))["rows"],
         "names": NAMES,
         "lineage": _lineage(evidence),
     }
+
+
+def told(task: str, prediction: Prediction) -> tuple[str, str]:
+    """Truth and answer as people read them: a class name each, or the labels or fields where they differ."""
+    if task == "classification":
+        return prediction.label, prediction.answer
+    true, said = items(prediction.label), items(prediction.answer)
+    differ = [name for name in {**true, **said} if true.get(name) != said.get(name)]
+    sides = [
+        ", ".join(f"{name} {side[name]}".strip() for name in differ if name in side) or "nothing"
+        for side in (true, said)
+    ]
+    return sides[0], sides[1] if prediction.answer else f"no valid JSON: {prediction.written[:200]}"
 
 
 def _lineage(evidence: Evidence) -> dict[str, str]:

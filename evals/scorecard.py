@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.estimate import Bench
-from evals.kpi import mistake_prices, usd_per_1k, usd_per_month
+from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Contestant, Difference, Prediction, Scorecard
 from supply_chain.errors import EvidenceMismatch, InvalidInput
@@ -15,10 +15,10 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 1
+VERSION = 2
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
-    "majority": "Always the most frequent label",
+    "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
     "base": "Base model, not trained",
     SPECIALIST: "Specialist, full precision",
@@ -81,12 +81,13 @@ def _score(
     folder: Path,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
-    mistake_prices(spec.kpis, labels)  # before anything is measured
+    pricing(recipe.task, spec.kpis, labels)  # before anything is measured
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
-    bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed)
+    bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
     scorecard = Scorecard(
         recipe=recipe.name,
+        task=recipe.task,
         metric=spec.metric,
         candidate=candidate,
         splits_digest=splits.digest,
@@ -103,7 +104,8 @@ def _score(
             )
             for one, other in _pairs(list(entries), candidate)
         ],
-        confusion=_confusion(labels, bench.truth, entries[candidate].answers),
+        by_label=bench.by_label(entries[candidate].answers),
+        confusion=_confusion(bench, entries[candidate].answers),
         kpis=spec.kpis,
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
@@ -149,8 +151,7 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         name=entry.name,
         title=_TITLES.get(entry.name, entry.name),
         model_digest=record.model_digest,
-        accuracy=bench.estimate("accuracy", entry.answers),
-        macro_f1=bench.estimate("macro_f1", entry.answers),
+        metrics=bench.estimates(entry.answers),
         p50_ms=record.p50_ms,
         p95_ms=record.p95_ms,
         decisions_per_second=record.decisions_per_second,
@@ -163,6 +164,8 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
     )
 
 
-def _confusion(labels: Sequence[str], truth: Sequence[str], answers: Sequence[str]) -> dict[str, dict[str, int]]:
-    counts = Counter(zip(truth, answers, strict=True))
-    return {t: {a: counts[t, a] for a in labels} for t in labels}
+def _confusion(bench: Bench, answers: Sequence[str]) -> dict[str, dict[str, int]]:
+    if bench.task != "classification":
+        return {}
+    counts = Counter(zip(bench.truth, answers, strict=True))
+    return {t: {a: counts[t, a] for a in bench.labels} for t in bench.labels}

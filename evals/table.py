@@ -1,6 +1,7 @@
 """Figures as short strings, for the command line, Dagster and the report."""
 
-from evals.records import Estimate, Scorecard
+from evals.metrics import TITLES
+from evals.records import Contestant, Estimate, Scorecard
 
 _MICRO = 0.005
 
@@ -10,8 +11,7 @@ def contestant_rows(scorecard: Scorecard) -> list[dict[str, str]]:
     return [
         {
             "contestant": contestant.title + (" (candidate)" if contestant.name == scorecard.candidate else ""),
-            "macro-F1 [95 %]": interval(contestant.macro_f1),
-            "accuracy [95 %]": interval(contestant.accuracy),
+            **{f"{TITLES[name]} [95 %]": interval(estimate) for name, estimate in shown(scorecard, contestant)},
             "p50 ms": milliseconds(contestant.p50_ms),
             "p95 ms": milliseconds(contestant.p95_ms),
             "size": size(contestant.size_bytes),
@@ -19,6 +19,12 @@ def contestant_rows(scorecard: Scorecard) -> list[dict[str, str]]:
         }
         for contestant in scorecard.contestants
     ]
+
+
+def shown(scorecard: Scorecard, contestant: Contestant) -> list[tuple[str, Estimate]]:
+    """The metrics that tables show: the one that decides, then the others."""
+    first = scorecard.metric
+    return [(first, contestant.metric(first)), *((n, e) for n, e in contestant.metrics.items() if n != first)]
 
 
 def interval(estimate: Estimate, signed: bool = False) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.metrics import TITLES
 from evals.records import Contestant, Estimate, Reason, Scorecard, Verdict
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.schema import Promote
@@ -18,7 +19,6 @@ from supply_chain.store import Record, Store, Stored
 
 VERSION = 1
 FILE = "decision.json"
-_METRICS = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 
 
 class Check(BaseModel):
@@ -103,7 +103,7 @@ def _checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterato
 
 
 def _minimum(required: float, card: Scorecard, candidate: Contestant) -> Check:
-    found, metric = candidate.metric(card.metric), _METRICS[card.metric]
+    found, metric = candidate.metric(card.metric), TITLES[card.metric]
     if not _measured(found):
         return _absent("minimum", card.candidate)
     passed = found.low >= required
@@ -153,7 +153,7 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
     loss = -found.mean
     passed = loss <= allowed
     sentence = (
-        f"4-bit weights {'lose' if loss > 0 else 'gain'} {_apart(abs(loss), allowed)} {_METRICS[card.metric]} against "
+        f"4-bit weights {'lose' if loss > 0 else 'gain'} {_apart(abs(loss), allowed)} {TITLES[card.metric]} against "
         f"full precision (95 % interval of the change {found.low:+.3f} to {found.high:+.3f}); "
         f"a mean loss of up to {allowed:g} is allowed."
     )
@@ -200,7 +200,7 @@ def _measured(found: Estimate) -> bool:
 def _against(card: Scorecard, name: str, found: Estimate) -> str:
     low = _apart(found.low, 0.0, signed=True)
     return (
-        f"Against {name}, {_METRICS[card.metric]} differs by {found.mean:+.3f} "
+        f"Against {name}, {TITLES[card.metric]} differs by {found.mean:+.3f} "
         f"(95 % interval {low} to {found.high:+.3f}, paired over {found.n} rows)"
     )
 

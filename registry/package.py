@@ -106,8 +106,7 @@ def figures(evidence: Evidence) -> dict[str, float]:
     """Every contestant's figures by `contestant/figure`; estimates have `_low` and `_high` beside them."""
     found = {}
     for contestant in evidence.scorecard.record.contestants:
-        for name in ("accuracy", "macro_f1", "usd_per_1k"):
-            estimate = getattr(contestant, name)
+        for name, estimate in {**contestant.metrics, "usd_per_1k": contestant.usd_per_1k}.items():
             found[f"{contestant.name}/{name}"] = estimate.mean
             found[f"{contestant.name}/{name}_low"] = estimate.low
             found[f"{contestant.name}/{name}_high"] = estimate.high

@@ -4,6 +4,7 @@ It needs `supply_chain` only. The bytes are compared with their recorded digests
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd  # type: ignore[import-untyped]
 
 from supply_chain.compute import scoring_compute
 from supply_chain.errors import CorruptData
+from supply_chain.generation import write
 from supply_chain.identity import file_sha256
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer
@@ -27,15 +29,28 @@ class Specialist:
         _verify(path)
         self.serving = read_serving(path)
         self.loaded = load(path, scoring_compute(load_settings()))
-        self.renderer = Renderer.of(self.serving.prompt, self.serving.labels, self.loaded.tokenizer)
+        serving = self.serving
+        self.renderer = Renderer.of(serving.prompt, serving.labels, self.loaded.tokenizer, serving.task)
 
     def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Column `text` in; `label` and `confidence` (its calibrated probability) out, in the rows' order."""
+        """Column `text` in; `label` and `confidence` out, in the rows' order.
+
+        A class name with its calibrated probability; for other tasks canonical JSON (empty where the
+        model wrote none) with the probability of what was written.
+        """
+        if self.serving.task != "classification":
+            return self._write(list(table["text"]))
         likelihoods = label_likelihoods(self.loaded, self.renderer, list(table["text"]))
         shares = self.serving.calibration.probabilities(likelihoods)
         labels = [self.serving.labels[max(range(len(row)), key=row.__getitem__)] for row in shares]
         confidences = [max(row) for row in shares]
         return pd.DataFrame({"label": labels, "confidence": confidences})
+
+    def _write(self, texts: list[str]) -> pd.DataFrame:
+        contexts = [self.renderer.context(text) for text in texts]
+        written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
+        answers = [self.renderer.read(w.text) for w in written]
+        return pd.DataFrame({"label": answers, "confidence": [math.exp(w.likelihood) for w in written]})
 
 
 def _load_pyfunc(data_path: str) -> Specialist:

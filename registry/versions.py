@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evals.records import Metric
 from registry.evidence import Claims
 from registry.server import TAG, tracking_server
 from supply_chain.errors import EvidenceMismatch
+from supply_chain.recipe.tasks import Metric
 from supply_chain.settings import Settings
 
 if TYPE_CHECKING:

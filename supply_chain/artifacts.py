@@ -15,6 +15,7 @@ from supply_chain.calibration import Calibration, fit_calibration
 from supply_chain.compensate import compensate, second_moments
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
+from supply_chain.encode import answer_room
 from supply_chain.hub import chat_template_digest, tokenizer_digest
 from supply_chain.inference import Loaded, keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
@@ -107,8 +108,10 @@ def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
     rows = read_split(job.splits.verify(), "train")
     drawn = random.Random(job.settings.seed).sample(rows, min(scheme.calibration_rows, len(rows)))  # noqa: S311
     tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
-    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer)
-    return [tokenizer(renderer.context(row.text), add_special_tokens=False)["input_ids"] for row in drawn]
+    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
+    ranked = job.recipe.task == "classification"  # written answers are read again, token by token: they matter, too
+    texts = [renderer.context(row.text) + ("" if ranked else renderer.answer(row.label)) for row in drawn]
+    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
 def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
@@ -117,12 +120,7 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
     loaded = load(folder, scoring_compute(job.settings))
-    Serving(
-        prompt=job.recipe.prompt,
-        labels=job.labels,
-        prompt_sha256=job.prompt_sha256,
-        calibration=_calibration(job, loaded),
-    ).write(folder)
+    _serving(job, loaded).write(folder)
     libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
     return Artifact(
         format=form,
@@ -140,9 +138,19 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
     )
 
 
-def _calibration(job: Job, loaded: Loaded) -> Calibration:
+def _serving(job: Job, loaded: Loaded) -> Serving:
+    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
+    told = {
+        "prompt": job.recipe.prompt, "labels": job.labels, "prompt_sha256": job.prompt_sha256, "task": job.recipe.task
+    }  # fmt: skip
+    if job.recipe.task == "classification":
+        return Serving(**told, calibration=_calibration(job, renderer, loaded))
+    room = answer_room(read_split(job.splits.verify(), "train"), renderer, loaded.tokenizer)
+    return Serving(**told, max_new_tokens=room)
+
+
+def _calibration(job: Job, renderer: Renderer, loaded: Loaded) -> Calibration:
     """Fitted to the stored bytes, on validation rows: neither training nor test rows take part."""
     rows = read_split(job.splits.verify(), "validation")
-    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer)
     likelihoods = label_likelihoods(loaded, renderer, [row.text for row in rows])
     return fit_calibration(likelihoods, [job.labels.index(row.label) for row in rows])

@@ -34,5 +34,11 @@ def training_rows(
     return Dataset.from_list(rows)
 
 
+def answer_room(examples: Iterable[Example], renderer: Renderer, tokenizer: Any) -> int:
+    """Tokens that a written answer may take: a quarter more than the longest of `examples`, and the end token."""
+    longest = max(len(_ids(tokenizer, renderer.answer(example.label))) for example in examples)
+    return longest + longest // 4 + 1
+
+
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -80,6 +80,11 @@ def pooled(model: Any, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     return states[torch.arange(len(last), device=last.device), last]
 
 
+def device_bytes(compute: Compute) -> int:
+    """The most memory that torch has held on an accelerator; 0 on a CPU."""
+    return int(torch.cuda.max_memory_allocated()) if compute.device.startswith("cuda") else 0
+
+
 class Float32Head(torch.nn.Module):
     """The output layer in float32: bfloat16 logits tie the best labels of 2 to 4 rows in 100."""
 

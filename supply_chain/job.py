@@ -27,4 +27,4 @@ class Job:
     @property
     def prompt_sha256(self) -> str:
         """Identity of the renderer."""
-        return Renderer(self.recipe.prompt, tuple(self.labels)).sha256
+        return Renderer(self.recipe.prompt, tuple(self.labels), task=self.recipe.task).sha256

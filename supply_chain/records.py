@@ -191,6 +191,7 @@ class Predictions(Record):
     """Digest of the weights that answered; empty for baselines, which are refitted."""
     splits_digest: str
     labels: list[str]
+    task: str = "classification"
     rows: int
     p50_ms: float
     """Median wall time of a single decision."""

@@ -7,19 +7,25 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from supply_chain.calibration import Calibration
 from supply_chain.errors import CorruptData
 from supply_chain.identity import canonical_json
+from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Prompt
 
 FILE = "serving.json"
 
 
 class Serving(BaseModel):
-    """Prompt block, labels in order, the renderer's identity, and the labels' calibration."""
+    """Prompt block, labels in order, the renderer's identity, and how an answer is found.
+
+    Labels are ranked by likelihood and calibrated; other tasks write `max_new_tokens` at most.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     prompt: Prompt
     labels: list[str]
     prompt_sha256: str
-    calibration: Calibration
+    calibration: Calibration = Calibration()
+    task: Task = "classification"
+    max_new_tokens: int = 0
 
     def write(self, folder: Path) -> None:
         """Writes `serving.json` into an artifact's folder."""

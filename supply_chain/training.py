@@ -76,7 +76,7 @@ class _Plan:
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     spec, base, splits = job.recipe.train, job.base.verify(), job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
-    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer)
+    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     head = isinstance(spec, HeadTrain)
     rows = training_rows(read_split(splits, "train"), renderer, tokenizer, spec.max_tokens, head)
     start = Compute(device="cpu", dtype="float32", attention="eager", threads=1)

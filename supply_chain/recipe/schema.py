@@ -4,8 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.sources import is_pinned
+from supply_chain.recipe.tasks import METRICS, Metric, for_task, misfits
 from supply_chain.recipe.train import Train
 
 
@@ -23,7 +26,7 @@ class PlainPrompt(Part):
     before: str = ""
     after: str = "\nLabel:"
     answers: dict[str, str] = {}
-    """What the model writes for a label; by default the label itself."""
+    """What the model writes for a label (or a field's name); by default the label itself."""
 
 
 class ChatPrompt(Part):
@@ -32,7 +35,7 @@ class ChatPrompt(Part):
     kind: Literal["chat"]
     instruction: str
     answers: dict[str, str] = {}
-    """What the model writes for a label; by default the label itself."""
+    """What the model writes for a label (or a field's name); by default the label itself."""
 
 
 Prompt = Annotated[PlainPrompt | ChatPrompt, Field(discriminator="kind")]
@@ -72,8 +75,12 @@ class Kpis(Part):
 class Evaluate(Part):
     """How the candidate is measured."""
 
-    metric: Literal["macro_f1", "accuracy"] = "macro_f1"
+    metric: Metric = "macro_f1"
+    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels."""
     baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
+    """`tfidf` answers classification only."""
+    shots: int = Field(0, ge=0, le=32)
+    """Train rows that the untuned base model is shown before each text."""
     resamples: int = Field(2000, ge=200, le=100_000)
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
@@ -126,18 +133,30 @@ class Recipe(Part):
     evaluate: Evaluate
     promote: Promote
     route: Route
+    automate: Automate = Automate()
 
     @model_validator(mode="before")
     @classmethod
     def _one_task(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("data"), dict) and "task" in values:
-            return {**values, "data": {"task": values["task"], **values["data"]}}
-        return values
+        return for_task(values) if isinstance(values, dict) and values.get("task") in METRICS else values
 
     @model_validator(mode="after")
     def _same_task(self) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
-        if self.train.method == "head" and self.task != "classification":
-            raise ValueError(f"train.method head answers with one label; task {self.task} needs lora, qlora or full")
+        found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
+        if self.task != "classification" and self.evaluate.kpis.mistakes:
+            found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+        if self.task != "classification" and self.train.method == "head":
+            found.append("train.method head answers with one label of classification; take lora, qlora or full")
+        if self.task != "classification" and self.train.stopping:
+            found.append("train.stopping ranks labels, so it needs classification")
+        if found:
+            raise ValueError("; ".join(found))
+        return self
+
+    @model_validator(mode="after")
+    def _may_change(self) -> "Recipe":
+        if self.automate.on_new_data and is_pinned(self.data.source):
+            raise ValueError("automate.on_new_data: data.source names its SHA-256, so its bytes never change")
         return self

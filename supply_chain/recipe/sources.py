@@ -83,6 +83,11 @@ class HubSource(Part):
 Source = Annotated[PackageSource | PathSource | UrlSource | SqlSource | HubSource, Field(discriminator="kind")]
 
 
+def is_pinned(source: Source) -> bool:
+    """Whether the recipe itself names the bytes, so that they never change."""
+    return isinstance(source, PackageSource) or (isinstance(source, UrlSource) and source.sha256 is not None)
+
+
 class CsvFormat(Part):
     """Delimited text."""
 

@@ -43,7 +43,7 @@ def test_made_once_with_equal_bytes(tiny_splits, tiny_recipe, store, tmp_path):
 
 
 def test_an_unknown_baseline_is_refused(tiny_splits, tiny_recipe, store):
-    with pytest.raises(InvalidInput, match="no baseline 'bm25'; known: majority, tfidf"):
+    with pytest.raises(InvalidInput, match="no baseline 'bm25' for classification; known: majority, tfidf"):
         predict_baseline("bm25", tiny_splits, tiny_recipe, 17, store)
 
 

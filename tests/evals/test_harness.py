@@ -7,7 +7,8 @@ from lm_eval.api.instance import Instance
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from evals.harness import Scorer, check_tokens, decide, predict_model
+from evals.answering import predict_model
+from evals.harness import Scorer, check_tokens, decide
 from evals.predictions import read_predictions, sampled_test
 from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split

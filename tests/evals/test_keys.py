@@ -1,5 +1,5 @@
+from evals.answering import predict_model
 from evals.baselines import predict_baseline
-from evals.harness import predict_model
 from evals.keys import baseline_key, model_key
 from supply_chain.job import Job
 from supply_chain.recipe.schema import PlainPrompt

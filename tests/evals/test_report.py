@@ -80,8 +80,8 @@ def test_the_page_says_what_was_measured(made, store):
     stored = render(made, store)
     page, card = Page((stored.path / "report.html").read_text()), made[1].record
     text, candidate = page.text, card.contestant("bnb-nf4")
-    assert f"Macro-F1 {candidate.macro_f1.mean:.3f}" in text
-    assert f"95 % interval {candidate.macro_f1.low:.3f} to {candidate.macro_f1.high:.3f}" in text
+    assert f"Macro-F1 {candidate.metric('macro_f1').mean:.3f}" in text
+    assert f"95 % interval {candidate.metric('macro_f1').low:.3f} to {candidate.metric('macro_f1').high:.3f}" in text
     assert "Passed: It beats word counts." in text and "Failed: It is large." in text
     assert "The candidate missed 12 of 24 rows (50 %)" in text
     assert "1,000 decisions a month" in text and "negative taken for positive costs $0.25" in text
@@ -104,7 +104,7 @@ def test_the_page_is_whole_accessible_and_fetches_nothing(made, store):
     assert not re.findall(r"https?://|@import|url\(|<script|<link|<img|<iframe", html)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("h1")) == 1
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
-    assert len(page.all("caption")) == len(page.all("table")) == 4
+    assert len(page.all("caption")) == len(page.all("table")) == 5
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))

@@ -55,9 +55,9 @@ def scorecard(tiny_splits, tiny_recipe, store, everyone) -> Stored[Scorecard]:
 def test_everyone_is_measured_on_the_same_rows(scorecard: Stored[Scorecard], everyone):
     card = scorecard.record
     assert [c.name for c in card.contestants] == ["majority", "tfidf", "base", "specialist", "champion", "bnb-nf4"]
-    assert card.contestant("bnb-nf4").accuracy.mean == pytest.approx(20 / 24)
-    assert card.contestant("tfidf").accuracy.mean == pytest.approx(12 / 24)
-    assert card.contestant("base").accuracy.mean == 0
+    assert card.contestant("bnb-nf4").metric("accuracy").mean == pytest.approx(20 / 24)
+    assert card.contestant("tfidf").metric("accuracy").mean == pytest.approx(12 / 24)
+    assert card.contestant("base").metric("accuracy").mean == 0
     assert card.contestant("bnb-nf4").predictions_digest == everyone[0].digest
     assert (card.rows, card.metric, card.candidate) == (24, "macro_f1", "bnb-nf4")
     assert card.contestant("nobody") is None
@@ -75,7 +75,7 @@ def test_differences_favour_the_better(scorecard: Stored[Scorecard]):
     ]
     one, other = card.contestant("bnb-nf4"), card.contestant("tfidf")
     found = card.difference("bnb-nf4", "tfidf").estimate
-    assert found.mean == pytest.approx(one.macro_f1.mean - other.macro_f1.mean) and found.low > 0
+    assert found.mean == pytest.approx(one.metric("macro_f1").mean - other.metric("macro_f1").mean) and found.low > 0
     assert card.difference("bnb-nf4", "specialist").estimate.mean < 0
 
 
@@ -161,7 +161,7 @@ def test_table_rows_are_plain_strings(scorecard: Stored[Scorecard]):
     assert [list(row) for row in rows] == [
         ["contestant", "macro-F1 [95 %]", "accuracy [95 %]", "p50 ms", "p95 ms", "size", "$/1,000"]
     ] * 6
-    candidate = scorecard.record.contestant("bnb-nf4").accuracy
+    candidate = scorecard.record.contestant("bnb-nf4").metric("accuracy")
     assert rows[-1]["contestant"] == "Specialist, 4-bit (NF4) (candidate)"
     assert rows[-1]["accuracy [95 %]"] == f"0.833 [{candidate.low:.3f}, {candidate.high:.3f}]"
     assert (rows[-1]["p50 ms"], rows[-1]["size"]) == ("36.0", "112 MB")

@@ -26,8 +26,9 @@ def estimate(mean: float, low: float, high: float, n: int = 749) -> Estimate:
 def contestant(name: str, digest: str = "", f1: Estimate | None = None, **figures) -> Contestant:
     f1 = f1 or estimate(0.741, 0.70, 0.78)
     values = {
-        "name": name, "title": name, "model_digest": digest, "accuracy": f1, "macro_f1": f1, "p50_ms": 30.0,
-        "p95_ms": 45.0, "decisions_per_second": 80.0, "size_bytes": 112_000_000, "peak_memory_bytes": 900_000_000,
+        "name": name, "title": name, "model_digest": digest, "metrics": {"macro_f1": f1, "accuracy": f1},
+        "p50_ms": 30.0, "p95_ms": 45.0, "decisions_per_second": 80.0, "size_bytes": 112_000_000,
+        "peak_memory_bytes": 900_000_000,
         "usd_per_1k": estimate(5.0, 4.5, 5.5), "usd_per_month": 1000.0, "predictions_key": "", "predictions_digest": "",
     }  # fmt: skip
     return Contestant(**{**values, **figures})
@@ -50,13 +51,14 @@ def scorecard(
     if champion is not None:
         others.append(contestant("champion", champion))
     values = {
-        "recipe": recipe, "metric": "macro_f1", "candidate": "bnb-nf4", "splits_digest": "5" * 64, "labels": LABELS,
+        "recipe": recipe, "task": "classification",
+        "metric": "macro_f1", "candidate": "bnb-nf4", "splits_digest": "5" * 64, "labels": LABELS,
         "rows": 749, "groups": 80, "contestants": [*others, contestant("bnb-nf4", digest, **changes.pop("own", {}))],
         "differences": [
             Difference(contestant="bnb-nf4", against=name, metric="macro_f1", estimate=found)
             for name, found in differences.items() if found is not None
         ],
-        "confusion": {}, "kpis": {"volume_per_month": 1000, "mistake_usd": 0.02},
+        "by_label": [], "confusion": {}, "kpis": {"volume_per_month": 1000, "mistake_usd": 0.02},
     }  # fmt: skip
     return Scorecard.model_validate({**values, **changes})
 

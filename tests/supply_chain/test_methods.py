@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from evals.harness import predict_model
+from evals.answering import predict_model
 from evals.predictions import read_predictions
 from supply_chain.artifacts import merge, quantize
 from supply_chain.errors import InvalidInput, InvalidRecipe

@@ -1,0 +1,59 @@
+"""Answers that the model writes: extraction and multi-label, read as JSON."""
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from evals.answering import Sat, Sitting, shots
+from evals.predictions import Answer, write_answers
+from supply_chain.data.split import read_split
+from supply_chain.encode import answer_room
+from supply_chain.errors import InvalidInput
+from supply_chain.generation import write
+from supply_chain.prompt import Renderer
+from supply_chain.serving import FILE as SERVING
+from supply_chain.serving import read_serving
+
+
+def answer(sitting: Sitting, folder: Path) -> Sat:
+    """Writes `predictions.parquet`; what holds no answer is kept as it was written, and counts as wrong.
+
+    Raises InvalidInput when the answer's tokens merge with the prompt's, or a row does not fit.
+    """
+    recipe, labels = sitting.recipe, sitting.splits.record.labels
+    renderer = Renderer.of(recipe.prompt, labels, sitting.loaded.tokenizer, recipe.task)
+    if sitting.subject.contestant == "base":
+        renderer = replace(renderer, shots=shots(sitting))
+    room = _room(sitting, renderer)
+    check_border(renderer, sitting)
+
+    def ask(texts: list[str]) -> list[Answer]:
+        written = write(sitting.loaded, [renderer.context(text) for text in texts], room, renderer.complete)
+        return [Answer(renderer.read(w.text), math.exp(w.likelihood), w.text) for w in written]
+
+    began = time.perf_counter()
+    answers = ask([row.text for row in sitting.rows])
+    seconds = time.perf_counter() - began
+    write_answers(folder, sitting.rows, answers)
+    return Sat(seconds, lambda text: ask([text]))
+
+
+def check_border(renderer: Renderer, sitting: Sitting) -> None:
+    """Raises InvalidInput when context and answer are other tokens together than apart, as training sees them."""
+    encode = sitting.loaded.tokenizer.encode
+    for row in sitting.rows:
+        context, start = renderer.context(row.text), renderer.answer(row.label)[:2]
+        apart = encode(context, add_special_tokens=False) + encode(start, add_special_tokens=False)
+        if encode(context + start, add_special_tokens=False) != apart:
+            raise InvalidInput(
+                f"prompt: the tokens of an answer's start ({start!r}) merge with the end of the prompt "
+                f"({context[-12:]!r}, row {row.id}); change the prompt's end"
+            )
+
+
+def _room(sitting: Sitting, renderer: Renderer) -> int:
+    """Tokens an answer may take, as it is served; the untuned base comes without and gets as many."""
+    if (sitting.subject.path / SERVING).exists():
+        return read_serving(sitting.subject.path).max_new_tokens
+    return answer_room(read_split(sitting.splits, "train"), renderer, sitting.loaded.tokenizer)

@@ -1,0 +1,106 @@
+"""Writes answers greedily: KV cache, batches by length, and each row leaves its batch when it is done."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from supply_chain.errors import InvalidInput
+from supply_chain.inference import Loaded
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote, its log-likelihood (nats), and its tokens (the end token is in neither)."""
+
+    text: str
+    likelihood: float
+    tokens: int
+
+
+def write(
+    loaded: Loaded,
+    contexts: Sequence[str],
+    max_new_tokens: int,
+    complete: Callable[[str], bool],
+    batch: int = _BATCH,
+) -> list[Written]:
+    """The greedy continuation of every context, in their order.
+
+    A row ends with the end token, when `complete` says that its text is whole, or at `max_new_tokens`.
+    Raises InvalidInput for a context that does not fit the model.
+    """
+    encoded = [list(loaded.tokenizer(context, add_special_tokens=False)["input_ids"]) for context in contexts]
+    limit = int(loaded.model.config.max_position_embeddings)
+    over = [f"{i} ({len(ids)})" for i, ids in enumerate(encoded) if len(ids) + max_new_tokens > limit]
+    if over:
+        raise InvalidInput(
+            f"{len(over)} texts leave no room for {max_new_tokens} tokens of answer in the model's context of {limit}: "
+            f"{', '.join(over[:5])}; lower data.rules.max_chars"
+        )
+    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
+    found: dict[int, Written] = {}
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        writer = _Batch(loaded, [encoded[i] for i in rows], complete)
+        found.update(zip(rows, writer.run(max_new_tokens), strict=True))
+    return [found[i] for i in range(len(encoded))]
+
+
+class _Batch:
+    """Rows that are written together, padded on the left."""
+
+    def __init__(self, loaded: Loaded, contexts: list[list[int]], complete: Callable[[str], bool]):
+        self.loaded, self.complete = loaded, complete
+        width, device = max(map(len, contexts)), loaded.model.device
+        pad = loaded.tokenizer.pad_token_id or 0
+        self.ids = torch.tensor([[pad] * (width - len(c)) + c for c in contexts], device=device)
+        self.mask = torch.tensor([[0] * (width - len(c)) + [1] * len(c) for c in contexts], device=device)
+        self.rows = list(range(len(contexts)))
+        self.written: list[list[int]] = [[] for _ in contexts]
+        self.likelihoods = [0.0] * len(contexts)
+        self.cache: Any = DynamicCache()
+
+    def run(self, max_new_tokens: int) -> list[Written]:
+        with torch.inference_mode():
+            for _ in range(max_new_tokens):
+                if not self.rows:
+                    break
+                self._step()
+        decode = self.loaded.tokenizer.decode
+        return [
+            Written(decode(ids, skip_special_tokens=True), likelihood, len(ids))
+            for ids, likelihood in zip(self.written, self.likelihoods, strict=True)
+        ]
+
+    def _step(self) -> None:
+        positions = (self.mask.cumsum(1) - 1).clamp_min(0)[:, -self.ids.shape[1] :]
+        logits = self.loaded.model(
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        best, tokens = logits.float().log_softmax(-1).max(-1)
+        stay = [k for k, row in enumerate(self.rows) if self._goes_on(row, int(tokens[k]), float(best[k]))]
+        self.ids = tokens[:, None]
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
+        if len(stay) < len(self.rows):
+            kept = torch.tensor(stay, device=self.ids.device, dtype=torch.long)
+            self.rows = [self.rows[k] for k in stay]
+            self.ids, self.mask = self.ids[kept], self.mask[kept]
+            if stay:
+                self.cache.batch_select_indices(kept)
+
+    def _goes_on(self, row: int, token: int, likelihood: float) -> bool:
+        if token == self.loaded.tokenizer.eos_token_id:
+            return False
+        self.written[row].append(token)
+        self.likelihoods[row] += likelihood
+        return not self.complete(self.loaded.tokenizer.decode(self.written[row], skip_special_tokens=True))
