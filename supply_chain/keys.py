@@ -14,6 +14,7 @@ VERSIONS = {"adapter": 4, "merged": 4, "quantized": 4}
 
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
+    teacher = {"teacher": job.teacher.digest} if job.teacher else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
@@ -22,6 +23,7 @@ def adapter_key(job: Job) -> str:
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
         seed=job.settings.seed,
+        **teacher,
     )
 
 
