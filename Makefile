@@ -4,6 +4,7 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+EXTRAS := $(VENV)/.extras
 RECIPE ?= review_sentiment
 export TOKENIZERS_PARALLELISM = false
 PIP := $(PYTHON) -m pip install --disable-pip-version-check --progress-bar on
@@ -20,6 +21,10 @@ $(STAMP): constraints.txt pyproject.toml
 	$(PIP) -q -c constraints.txt -e '.[dev]'
 	touch $@
 
+$(EXTRAS): $(STAMP)
+	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql]'
+	touch $@
+
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)
 	$(VENV)/bin/supply-chain run $(RECIPE)
 
@@ -31,10 +36,10 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: setup lint ## lint, types and the tests
+test: $(EXTRAS) lint ## lint, types and the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow"
 
-test-all: setup lint ## the slow tests, too
+test-all: $(EXTRAS) lint ## the slow tests, too
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
 clean: ## remove everything that was made here, but not .venv

@@ -17,6 +17,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Stored
 
 Metadata = dict[str, Any]
+SOURCE_VERSION = "source version"
 
 
 def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
@@ -27,10 +28,11 @@ def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
     )
 
 
-def curated(stored: Stored[Curated]) -> Metadata:
-    """Rows read, kept and rejected by reason."""
+def curated(stored: Stored[Curated], version: str) -> Metadata:
+    """Rows read, kept and rejected by reason; `version` of the source tells new data from old."""
     record = stored.record
     return {
+        SOURCE_VERSION: version,
         "dagster/row_count": record.rows_kept,
         "rows read": record.rows_read,
         "rejected by reason": _table(("reason", "rows"), sorted(record.rejects.items())),
@@ -73,7 +75,10 @@ def adapter(stored: Stored[Trained]) -> Metadata:
         "steps": record.steps,
         "examples": record.examples,
         "minutes": round(record.seconds / 60, 1),
+        "method": record.method,
         "trained parameters": record.trained_parameters,
+        "validation": ", ".join(f"{p.value:.3f} (step {p.step})" for p in record.validation) or "not measured",
+        "kept step": record.kept_step or record.steps,
         "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
         "MLflow run": record.tracking_run or "none",
     }

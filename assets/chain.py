@@ -1,6 +1,7 @@
 """One recipe's assets: from curated data to the champion."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -13,7 +14,7 @@ from assets.project import Project
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
-from registry.release import promote, register
+from registry.release import register
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
@@ -83,7 +84,7 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             source = locate(recipe.data.source, settings.downloads, settings.root, show_download)
             stored = curate(recipe.data, source, store)
-        return about.made(stored, about.curated(stored))
+        return about.made(stored, about.curated(stored, source.version))
 
     @dg.asset(kinds={"parquet"}, ins=_in(recipe, "curated_data"), **_common(recipe, recipe.data.split))
     def splits(curated_data: Any) -> dg.MaterializeResult:
@@ -111,7 +112,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         **_common(recipe, recipe.train, recipe.prompt),
     )
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any) -> dg.MaterializeResult:
-        """The LoRA adapter, fine-tuned in a worker process; a killed run goes on from its last checkpoint."""
+        """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
             job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
@@ -122,7 +123,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     def merged_model(
         context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, adapter: Any
     ) -> dg.MaterializeResult:
-        """The adapter merged into its base: full-precision weights that load alone."""
+        """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():
             job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
@@ -235,12 +236,29 @@ def _shipping(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]
             data_version=dg.DataVersion(release.tags["release"]),
         )
 
-    @dg.asset(kinds={"mlflow"}, deps=[registered_model], ins=_in(recipe, *_EVIDENCE), **_common(recipe, recipe.route))
-    def champion(**inputs: Any) -> dg.MaterializeResult:
-        """The version that serves. Evidence is verified again by digest: a check only blocks within its own run."""
+    days = recipe.automate.max_age_days
+
+    @dg.asset(
+        kinds={"mlflow"},
+        deps=[registered_model],
+        output_required=False,
+        ins=_in(recipe, *_EVIDENCE),
+        freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,
+        **_common(recipe, recipe.route),
+    )
+    def champion(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.MaterializeResult]:
+        """The version that serves. Evidence is verified again by digest: a check only blocks within its own run.
+
+        Nothing where a person decides: the version waits as challenger and the run ends well.
+        """
         with explained():
-            release = promote(registered(inputs), settings, store)
-        return dg.MaterializeResult(
+            found = registered(inputs)
+            waits = project.desk.waits(found)
+            release = found if waits else project.desk.promote(found)
+        if waits:
+            context.log.info(waits)
+            return
+        yield dg.MaterializeResult(
             metadata=about.release(release, settings), data_version=dg.DataVersion(release.tags["release"])
         )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from assets.releases import add_to
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
@@ -78,6 +79,46 @@ def run(recipe: Name) -> None:
 
 
 @app.command()
+def explain(recipe: Name, as_json: Json = False) -> None:
+    """What a run of a recipe would do, and why, without doing it."""
+    from assets.plan import plan
+    from assets.project import Project
+    from assets.show import plan_rows, show_rows
+
+    project = Project.here()
+    show_rows(plan_rows(plan(_load(recipe, project), project)), "plan", as_json, out)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")],
+    data: Annotated[Path, typer.Option(help="CSV file of labelled texts, below the project.")],
+    text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+    owner: Annotated[str, typer.Option(help="team:NAME or an e-mail address.")] = "team:mine",
+) -> None:
+    """Write a recipe of your own for a CSV file."""
+    from assets.project import Project
+    from assets.starter import start_recipe
+
+    path = start_recipe(name, data, text, label, owner, Project.here())
+    out.print(f"wrote {path}\nNext: say there what mistakes cost, then supply-chain run {name}", soft_wrap=True)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Whether this machine has what a run needs, and what to do where it has not."""
+    from assets.doctor import examine
+    from assets.project import Project
+    from assets.show import finding_rows, show_rows
+
+    findings = examine(Project.here())
+    show_rows(finding_rows(findings), "findings", as_json, out)
+    if any(finding.cure for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def status(as_json: Json = False) -> None:
     """Every recipe: its champion, quality and gate."""
     from assets.project import Project
@@ -118,7 +159,7 @@ def manifest(as_json: Json = False) -> None:
     """The routing manifest in force and its generations."""
     from assets.project import Project
     from assets.show import manifest_rows, show_rows
-    from registry.manifest import CURRENT, history
+    from registry.generations import CURRENT, history
 
     project = Project.here()
     generations = history(project.settings)
@@ -202,5 +243,6 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
+add_to(app)
 if __name__ == "__main__":
     main()

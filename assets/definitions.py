@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.automate import schedules, sensors
 from assets.chain import is_trained, recipe_assets
 from assets.console import console_logger
 from assets.fleet import base_asset, faulty_asset, manifest_asset
@@ -25,6 +26,8 @@ def build(project: Project) -> dg.Definitions:
             *(faulty_asset(name, error) for name, error in faulty.items()),
             manifest_asset([recipe.name for recipe in trained], project),
         ],
+        schedules=schedules(recipes),
+        sensors=sensors(recipes, project),
         resources={
             "io_manager": ReferenceIOManager(project.references, project.store),
             "pipes": dg.PipesSubprocessClient(),

@@ -8,8 +8,7 @@ from assets import about
 from assets.chain import Pipes, base_key_of
 from assets.launch import Workshop, explained
 from assets.project import Project
-from registry.manifest import PublishedManifest, publish
-from registry.release import champions
+from registry.generations import PublishedManifest
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.errors import InvalidRecipe
 from supply_chain.hub import base_key
@@ -70,8 +69,8 @@ def manifest_asset(recipes: list[str], project: Project) -> dg.AssetsDefinition:
 
 
 def publish_manifest(project: Project) -> PublishedManifest:
-    """Publishes today's champions. Raises what `registry.manifest.publish` raises."""
-    return publish(champions(project.settings), project.fleet, project.settings, project.store)
+    """Publishes today's champions. Raises what `Desk.publish` raises."""
+    return project.desk.publish()
 
 
 def faulty_asset(name: str, error: InvalidRecipe) -> dg.AssetsDefinition:

@@ -6,12 +6,18 @@ from functools import cached_property
 from pathlib import Path
 
 from registry.fleet import Fleet, load_fleet
+from registry.lifecycle import Desk
 from supply_chain.catalogue import Catalogue, load_catalogue
 from supply_chain.settings import Settings, load_settings
 from supply_chain.store import Store, write_atomically
 
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
+run_monitoring: {enabled: true}
+concurrency:
+  runs:
+    tag_concurrency_limits:
+      - {key: supply_chain/recipe, limit: 1, value: {applyLimitPerUniqueValue: true}}
 """
 
 
@@ -40,6 +46,11 @@ class Project:
     def fleet(self) -> Fleet:
         """The fleet policy. Raises InvalidRecipe."""
         return load_fleet(self.settings)
+
+    @property
+    def desk(self) -> Desk:
+        """Where releases are decided."""
+        return Desk(self.fleet, self.settings, self.store)
 
     @property
     def references(self) -> Path:

@@ -1,21 +1,18 @@
 """Runs one recipe's assets in this process, over the instance that the UI shows."""
 
-import os
-import socket
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import psutil
 
-from assets.chain import base_key_of, is_trained
+from assets.automate import selection_of
 from assets.definitions import build
 from assets.fleet import MANIFEST
 from assets.io_manager import ReferenceIOManager
 from assets.project import Project
+from assets.runs import RECIPE, close_dead, own_process
 from supply_chain.recipe import Recipe
-
-_PID, _HOST = "supply_chain/pid", "supply_chain/host"
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,7 @@ class Outcome:
 
 def run_recipe(recipe: Recipe, project: Project) -> Outcome:
     """Materializes a recipe's assets; stages whose inputs did not change are not done again."""
-    own = dg.AssetSelection.groups(recipe.name)
-    base = dg.AssetSelection.assets(base_key_of(recipe.base))
-    return _execute(own | base if is_trained(recipe) else own, project, {"supply_chain/recipe": recipe.name})
+    return _execute(selection_of(recipe), project, {RECIPE: recipe.name})
 
 
 def run_manifest(project: Project) -> Outcome:
@@ -57,24 +52,17 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
     defs = build(project)
     keys = list(selection.resolve(defs.resolve_asset_graph()))
     job = defs.resolve_implicit_global_asset_job_def()
-    with dg.DagsterInstance.get() as instance:
-        _close_dead_runs(instance)
+    with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own use of its Pipes
+        close_dead(instance)
         result = job.execute_in_process(
             instance=instance,
             asset_selection=keys,
             raise_on_error=False,
-            tags={**tags, _PID: str(os.getpid()), _HOST: socket.gethostname()},
+            tags={**tags, **own_process()},
             run_config={"loggers": {"console": {}}},  # ours; see console.py
         )
     return Outcome(result.run_id, None if result.success else _failure(result))
-
-
-def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    """A run that was killed could not say so: without this, the UI shows it as running for ever."""
-    here = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={_HOST: socket.gethostname()})
-    for run in instance.get_runs(here):
-        if not psutil.pid_exists(int(run.tags[_PID])):
-            instance.report_run_failed(run, "Its process was killed; run the recipe again to go on.")
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> Failed:

@@ -9,11 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from assets.definitions import read_recipes
+from assets.doctor import Finding
+from assets.plan import Planned
 from assets.project import Project
 from assets.run import latest
 from evals.table import contestant_rows
 from registry.gate import Decision
-from registry.manifest import CURRENT, PublishedManifest, history
+from registry.generations import CURRENT, PublishedManifest, history
 from registry.release import Release, releases
 from supply_chain.data.diff import DataDiff
 from supply_chain.recipe import Recipe
@@ -92,6 +94,16 @@ def show_rows(rows: Rows, title: str, as_json: bool, out: Console) -> None:
         out.print(_table(rows, title))
     else:
         out.print(f"no {title} yet: supply-chain run RECIPE")
+
+
+def plan_rows(planned: list[Planned]) -> Rows:
+    """One row an asset of a run to come."""
+    return [{"asset": one.asset, "run": "yes" if one.why else "no", "why": one.why or "unchanged"} for one in planned]
+
+
+def finding_rows(findings: list[Finding]) -> Rows:
+    """One row for each thing that `doctor` looked at."""
+    return [{"what": one.what, "found": one.found, "to do": one.cure or ""} for one in findings]
 
 
 def status_rows(project: Project) -> Rows:

@@ -5,6 +5,7 @@ It reports a reference to what it stored, or the error that its user must mend.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ def main() -> None:
     os.environ.update(_QUIET)
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", UserWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for kernels from a hub
     with open_dagster_pipes() as pipes:
         settings = load_settings()
         store = Store.of(settings)

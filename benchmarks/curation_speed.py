@@ -9,8 +9,10 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 import xxhash
@@ -50,7 +52,7 @@ def curation(root: Path, rows: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def beside(rows: int) -> dict[str, dict[str, float]]:
+def beside(rows: int) -> dict[str, dict[str, Any]]:
     """The same texts, with one copy in twenty rows, to each tool; recall and precision of what it removes."""
     import random
 
@@ -63,13 +65,13 @@ def beside(rows: int) -> dict[str, dict[str, float]]:
     every = texts + copies
     pairs = [(s, len(texts) + n) for n, s in enumerate(sources)]
     tools: dict[str, Callable[[list[str]], set[int]]] = {
-        "ours": ours,
+        **{f"ours, similarity {s}": partial(ours, similarity=s) for s in (0.8, 0.85, 0.9, 0.92)},
         "semhash, threshold 0.9 (default)": lambda t: semhash(t, 0.9),
         "semhash, threshold 0.8": lambda t: semhash(t, 0.8),
         "datatrove MinHash (defaults: 5-grams)": lambda t: datatrove(t, 5),
         "datatrove MinHash (1-grams)": lambda t: datatrove(t, 1),
     }
-    figures = {}
+    figures: dict[str, dict[str, Any]] = {}
     for name, remove in tools.items():
         remove(every[:500])
         start = time.perf_counter()
@@ -83,11 +85,23 @@ def beside(rows: int) -> dict[str, dict[str, float]]:
             "removed": len(gone),
         }
         print(name, figures[name])
+    for name in [n for n in figures if not n.startswith("ours")]:
+        figures[name]["matched_by"] = matched(figures, name)
     return figures
 
 
-def ours(texts: list[str]) -> set[int]:
-    links = near_links(pl.Series(texts), NearDuplicates())
+def matched(figures: dict[str, dict[str, Any]], peer: str) -> dict[str, float]:
+    """Our settings with at least the peer's recall and precision, and how many times its rows a second."""
+    theirs = figures[peer]
+    return {
+        name: round(mine["rows_per_second"] / theirs["rows_per_second"], 1)
+        for name, mine in figures.items()
+        if name.startswith("ours") and all(mine[x] >= theirs[x] for x in ("recall", "precision"))
+    }
+
+
+def ours(texts: list[str], similarity: float) -> set[int]:
+    links = near_links(pl.Series(texts), NearDuplicates(similarity=similarity))
     gone: set[int] = set()
     for one, other in zip(links.left.tolist(), links.right.tolist(), strict=True):
         if one not in gone:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 from evals.records import Report, Scorecard
-from registry.evidence import Claims, Evidence, reread
+from registry.decisions import RELEASES, Log, Standing, standings
+from registry.evidence import Claims, Evidence
 from registry.gate import Decision
 from registry.package import log_evidence, log_model
 from registry.server import KEY, TAG, experiment_of, run_of, tracking_server
 from registry.versions import (
+    CANDIDATE,
     CHALLENGER,
     CHAMPION,
     OWNER,
-    PREVIOUS,
     Quality,
     Release,
     aliases_of,
@@ -26,7 +27,6 @@ from registry.versions import (
     release_of,
     releases,
 )
-from supply_chain.errors import CorruptData, EvidenceMismatch
 from supply_chain.identity import canonical_json
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Incumbent", "Release", "champions", "incumbent", "promote", "register", "releases", "verified"]
-_PREDECESSOR = "predecessor"
+__all__ = ["Incumbent", "Release", "champions", "incumbent", "incumbent_of", "register", "releases"]
+PREDECESSOR = "predecessor"
 
 
 class Incumbent(BaseModel):
@@ -72,37 +72,9 @@ def register(  # noqa: PLR0913, PLR0917 (one argument a piece of evidence)
         found = _find(client, recipe.name, claims.key)
         if found is None:
             found = _register(client, recipe, evidence, claims, training_run, settings, store)
-        _challenge(client, recipe.name, int(found.version))
+        with store.locked(RELEASES):
+            _challenge(client, recipe.name, int(found.version), decision.record.promoted, settings)
         return release_of(client, recipe.name, int(found.version))
-
-
-def promote(release: Release, settings: Settings, store: Store) -> Release:
-    """Makes a release the champion; the champion before it becomes `previous`.
-
-    Nothing that `release` or its tags say is believed. Raises EvidenceMismatch when the evidence
-    does not bear the promotion or names another champion than today's, CorruptData for damaged bytes.
-    """
-    name, version = release.name, release.version
-    with store.locked(f"registry-{name}"), tracking_server(settings) as client:
-        current = release_of(client, name, version)
-        evidence = verified(current, store)
-        run = client.get_run(current.run_id)
-        if run.data.tags.get(KEY) != current.tags["release"]:
-            raise EvidenceMismatch(
-                f"{name} version {version}: its tags are those of another release. Register it again."
-            )
-        rival = _incumbent(client, name, evidence.artifact.digest)
-        _check_rival(current, evidence, rival)
-        aliases = aliases_of(client, name)
-        if aliases.get(CHAMPION) == version:
-            return current
-        client.set_model_version_tag(name, str(version), TAG + _PREDECESSOR, str(rival.version) if rival else "")
-        if CHAMPION in aliases:
-            client.set_registered_model_alias(name, PREVIOUS, str(aliases[CHAMPION]))
-        if aliases.get(CHALLENGER) in (version, aliases.get(CHAMPION, version)):
-            client.delete_registered_model_alias(name, CHALLENGER)
-        client.set_registered_model_alias(name, CHAMPION, str(version))
-        return release_of(client, name, version)
 
 
 def incumbent(recipe_name: str, candidate_digest: str, settings: Settings) -> Incumbent | None:
@@ -112,52 +84,23 @@ def incumbent(recipe_name: str, candidate_digest: str, settings: Settings) -> In
     promoted: so an unchanged recipe finds the same evidence again.
     """
     with tracking_server(settings) as client:
-        return _incumbent(client, recipe_name, candidate_digest)
+        return incumbent_of(client, recipe_name, candidate_digest, settings)
 
 
-def verified(release: Release, store: Store) -> Evidence:
-    """The evidence of a release that may be promoted or published, checked again.
-
-    Raises EvidenceMismatch or CorruptData that name the version.
-    """
-    claims = release.claims()
-    try:
-        evidence = reread(claims, store)
-    except (EvidenceMismatch, CorruptData) as error:
-        raise type(error)(f"{release.name} version {release.version}: {error}") from error
-    if not evidence.decision.record.promoted:
-        raise EvidenceMismatch(
-            f"{release.name} version {release.version} was refused and cannot be champion. "
-            f"{evidence.decision.record.headline}"
-        )
-    return evidence
-
-
-def _incumbent(client: "MlflowClient", name: str, candidate_digest: str) -> Incumbent | None:
-    version = aliases_of(client, name).get(CHAMPION)
+def incumbent_of(client: "MlflowClient", name: str, candidate_digest: str, settings: Settings) -> Incumbent | None:
+    """As `incumbent`, within a connection that is open already."""
+    standing = standings(Log(settings.home).entries()).get(name)
+    version = standing.champion if standing else aliases_of(client, name).get(CHAMPION)
     if version is None:
         return None
     champion = release_of(client, name, version)
     if champion.tags.get("artifact.digest") == candidate_digest:
-        predecessor = champion.tags.get(_PREDECESSOR)
+        predecessor = champion.tags.get(PREDECESSOR)
         if not predecessor:
             return None
         champion = release_of(client, name, int(predecessor))
     artifact = champion.claims().artifact
     return Incumbent(version=champion.version, artifact_key=artifact.key, artifact_digest=artifact.digest)
-
-
-def _check_rival(release: Release, evidence: Evidence, rival: Incumbent | None) -> None:
-    """The champion may have changed since the evaluation, or another process was faster."""
-    champion = evidence.scorecard.record.contestant(CHAMPION)
-    measured, expected = champion.model_digest if champion else None, rival.artifact_digest if rival else None
-    if measured != expected:
-        today = f"version {rival.version} ({rival.artifact_digest[:12]})" if rival else "none"
-        then = f"the champion {measured[:12]}" if measured else "no champion"
-        raise EvidenceMismatch(
-            f"{release.name} version {release.version} was compared with {then}; the champion to compare with is "
-            f"{today}. Evaluate it against that one and register it again."
-        )
 
 
 def _register(
@@ -229,8 +172,9 @@ def _ensure_model(client: "MlflowClient", recipe: Recipe) -> None:
             raise
 
 
-def _challenge(client: "MlflowClient", name: str, version: int) -> None:
-    """The newest version is the challenger until it has another part."""
+def _challenge(client: "MlflowClient", name: str, version: int, promoted: bool, settings: Settings) -> None:
+    """The newest version that passed its gate is the challenger, the newest refused one the candidate."""
     newest = max(int(v.version) for v in pages(client.search_model_versions, filter_string=f"name = '{name}'"))
-    if version == newest and version not in aliases_of(client, name).values():
-        client.set_registered_model_alias(name, CHALLENGER, str(version))
+    standing = standings(Log(settings.home).entries()).get(name, Standing())
+    if version == newest and version not in {*aliases_of(client, name).values(), *standing.retired}:
+        client.set_registered_model_alias(name, CHALLENGER if promoted else CANDIDATE, str(version))

@@ -91,17 +91,31 @@ class ModelRoute(Entry):
     """Another specialist's name or that of the fleet's fallback."""
 
 
-class RoutingManifest(Entry):
+class Decisions(Entry):
+    """Up to where the decision log was followed."""
+
+    entries: int = Field(ge=0)
+    head: Sha256 | None
+    """SHA-256 of the last entry's line."""
+
+
+class FleetContent(Entry):
+    """What a generation says; unchanged content is not published again."""
+
+    fleet: str
+    models: list[Model]
+    routes: list[ModelRoute]
+    fallback: Fallback
+
+
+class RoutingManifest(FleetContent):
     """One generation of the fleet."""
 
     schema_version: Literal[1] = 1
     generation: Annotated[int, Field(ge=1)]
     previous: Sha256 | None
     """SHA-256 of the previous generation's file."""
-    fleet: str
-    models: list[Model]
-    routes: list[ModelRoute]
-    fallback: Fallback
+    decisions: Decisions
 
 
 def schema() -> dict[str, Any]:

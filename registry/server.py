@@ -5,11 +5,12 @@ MLflow is imported when it is first reached, since that takes seconds.
 
 import logging
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+T = TypeVar("T")
 TAG = "supply_chain."
 KEY = TAG + "key"
 _ENVIRONMENT = {
@@ -54,6 +56,23 @@ def tracking_server(settings: Settings) -> Iterator["MlflowClient"]:
             f"MLflow at {settings.tracking_uri}: {_first_line(error)}. Nothing is lost: see that it answers "
             f"(SUPPLY_CHAIN_MLFLOW_URI says where) and run the same command again."
         ) from error
+
+
+def retried(settings: Settings, work: Callable[["MlflowClient"], T]) -> T:
+    """What `work` returns. It may be done twice: a locked database or a server's 503 is tried again.
+
+    Raises Unavailable after three attempts, and at once where MLflow refuses or does not answer at all
+    (over HTTP its client has tried again itself by then).
+    """
+    for delay in (0.5, 2.0, None):
+        try:
+            with tracking_server(settings) as client:
+                return work(client)
+        except Unavailable as error:
+            if delay is None or getattr(error.__cause__, "error_code", "") != "TEMPORARILY_UNAVAILABLE":
+                raise
+            time.sleep(delay)
+    raise AssertionError("unreachable")
 
 
 def experiment_of(client: "MlflowClient", name: str, settings: Settings) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 OWNER = TAG + "owner"
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+CANDIDATE, CHALLENGER, CHAMPION, PREVIOUS, RETIRED = "candidate", "challenger", "champion", "previous", "retired"
+"""Parts of a version's life: refused or superseded, passed the gate and waits, serves, served before, left for good."""
 
 
 class Quality(BaseModel):

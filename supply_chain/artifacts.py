@@ -17,31 +17,46 @@ from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
 from supply_chain.encode import answer_room
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.inference import Loaded, keep_packed_weights_apart, load
+from supply_chain.inference import Loaded, keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Artifact, Trained
+from supply_chain.saving import copy_files
 from supply_chain.scoring import label_likelihoods
 from supply_chain.serving import Serving
 from supply_chain.store import Stored
+from supply_chain.trainable import label_model
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
 
 def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
-    """The adapter merged into its base (added in fp32, stored as bf16 safetensors)."""
+    """Weights that load alone: an adapter is merged into its base (added in fp32, stored as bf16 safetensors)."""
 
     def make(folder: Path) -> Artifact:
-        model = AutoModelForCausalLM.from_pretrained(
-            job.base.verify().path, dtype=torch.float32, local_files_only=True, use_safetensors=True
-        )
-        merged = PeftModel.from_pretrained(model, trained.verify().path).merge_and_unload()
-        merged.to(torch.bfloat16).save_pretrained(folder)
+        learned = trained.verify().path
+        if trained.record.form == "weights":
+            copy_files(learned, folder)
+        else:
+            model = _full_precision(job, trained.record.head)
+            merged = PeftModel.from_pretrained(model, learned).merge_and_unload()
+            merged.to(torch.bfloat16).save_pretrained(folder)
         return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
 
     return job.store.once(Artifact, merged_key(job, trained), make)
+
+
+def _full_precision(job: Job, pooling: str | None) -> Any:
+    path = job.base.verify().path
+    if pooling is None:
+        return AutoModelForCausalLM.from_pretrained(
+            path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    model = label_model(path, job.labels, dtype=torch.float32)
+    model.config.pooling = pooling
+    return model
 
 
 def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artifact]:
@@ -65,8 +80,9 @@ def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Seque
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=scheme.double_quantization,
         bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=["lm_head", "score"],
     )
-    model = AutoModelForCausalLM.from_pretrained(
+    model = model_class(source).from_pretrained(
         source,
         quantization_config=config,
         dtype=torch.bfloat16,
@@ -76,7 +92,7 @@ def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Seque
     )
     keep_packed_weights_apart(model)
     if prompts:
-        full = AutoModelForCausalLM.from_pretrained(
+        full = model_class(source).from_pretrained(
             source, dtype=torch.bfloat16, device_map=device, local_files_only=True, use_safetensors=True
         )
         moments = second_moments(full.eval(), prompts)

@@ -52,3 +52,8 @@ def fastest(settings: Iterable[Compute], step: Step) -> Compute:
 
 def _cuda(settings: Settings) -> bool:
     return settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+
+
+def accelerator() -> str | None:
+    """Name of the GPU that torch sees, or None."""
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None

@@ -10,22 +10,27 @@ from supply_chain.prompt import Renderer
 from supply_chain.records import Example
 
 
-def training_rows(examples: Iterable[Example], renderer: Renderer, tokenizer: Any, max_tokens: int) -> Dataset:
-    """Columns `input_ids` and `labels` (-100 where no loss is taken), one row an example.
+def training_rows(
+    examples: Iterable[Example], renderer: Renderer, tokenizer: Any, max_tokens: int, head: bool = False
+) -> Dataset:
+    """Columns `row`, `input_ids`, `length` and `labels`, one row an example.
 
-    Context and answer are tokenized apart, as evaluation scores them. Raises InvalidInput for an
-    example of more than `max_tokens`: cutting it would cut the answer.
+    `labels` are token ids (-100 where no loss is taken), or with `head` the class's number, and then
+    `input_ids` holds the context alone. Context and answer are tokenized apart, as evaluation scores
+    them. Raises InvalidInput for an example of more than `max_tokens`: cutting it would cut the answer.
     """
     rows = []
-    for example in examples:
+    for number, example in enumerate(examples):
         context = _ids(tokenizer, renderer.context(example.text))
-        answer = [*_ids(tokenizer, renderer.answer(example.label)), tokenizer.eos_token_id]
-        if len(context) + len(answer) > max_tokens:
+        answer = [] if head else [*_ids(tokenizer, renderer.answer(example.label)), tokenizer.eos_token_id]
+        length = len(context) + len(answer)
+        if length > max_tokens:
             raise InvalidInput(
-                f"{example.file} line {example.line} needs {len(context) + len(answer)} tokens, more than "
+                f"{example.file} line {example.line} needs {length} tokens, more than "
                 f"train.max_tokens = {max_tokens}: raise it or lower data.rules.max_chars"
             )
-        rows.append({"input_ids": context + answer, "labels": [-100] * len(context) + answer})
+        labels = renderer.labels.index(example.label) if head else [-100] * len(context) + answer
+        rows.append({"row": number, "input_ids": context + answer, "length": length, "labels": labels})
     return Dataset.from_list(rows)
 
 

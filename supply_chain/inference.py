@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from supply_chain.errors import CorruptData
 from supply_chain.records import Compute
@@ -34,13 +34,16 @@ def load(path: Path, compute: Compute) -> Loaded:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CorruptData(f"{path} holds no model that can be loaded: {error}") from error
     keep_packed_weights_apart(model)
-    model.set_output_embeddings(Float32Head(model.get_output_embeddings()))
+    if has_head(model):
+        model.score = Float32Head(model.score)
+    else:
+        model.set_output_embeddings(Float32Head(model.get_output_embeddings()))
     return Loaded(model.eval(), tokenizer, time.perf_counter() - start)
 
 
-def open_weights(path: Path, compute: Compute) -> Any:
+def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:
     """The model in a folder of safetensors, with `compute`'s dtype, attention and device."""
-    return AutoModelForCausalLM.from_pretrained(
+    return model_class(path).from_pretrained(
         path,
         dtype=getattr(torch, compute.dtype),
         attn_implementation=compute.attention,
@@ -48,12 +51,38 @@ def open_weights(path: Path, compute: Compute) -> Any:
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
+        **({"quantization_config": quantization} if quantization else {}),
     )
 
 
 def device_bytes(compute: Compute) -> int:
     """The most memory that torch has held on an accelerator; 0 on a CPU."""
     return int(torch.cuda.max_memory_allocated()) if compute.device.startswith("cuda") else 0
+
+
+def model_class(path: Path) -> Any:
+    """The class to load a folder with: one with a head of labels if its configuration names one."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    headed = any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
+    return AutoModelForSequenceClassification if headed else AutoModelForCausalLM
+
+
+def has_head(model: Any) -> bool:
+    """Whether a linear layer over the last token's state answers, instead of the model's own words."""
+    return hasattr(model, "score")
+
+
+def pooled(model: Any, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """What a head reads of states [rows, tokens, hidden], padded on the right: [rows, hidden].
+
+    `pooling` in the model's configuration says which: `last` (transformers' own way, also if it says
+    nothing) or `mean`.
+    """
+    if getattr(model.config, "pooling", "last") == "mean":
+        weights = mask.to(states.dtype)[..., None]
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+    last = mask.sum(dim=1) - 1
+    return states[torch.arange(len(last), device=last.device), last]
 
 
 class Float32Head(torch.nn.Module):

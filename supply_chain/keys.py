@@ -9,7 +9,7 @@ from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 2, "merged": 3, "quantized": 3}
+VERSIONS = {"adapter": 4, "merged": 4, "quantized": 4}
 
 
 def adapter_key(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""Loss and logits only where there is a label.
+"""A trainer that computes logits and loss only where there is a label.
 
 Short answers after long contexts: of 30 tokens two have a label, and the output layer over a
 vocabulary of 49,152 is a fifth of a forward pass (`benchmarks/train_speed.py` has the figures).
@@ -8,25 +8,43 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from trl import SFTTrainer
+from transformers import Trainer
+
+from supply_chain.batches import IGNORED
+from supply_chain.inference import pooled
+from supply_chain.trainable import Trainable
+
+Batch = dict[str, torch.Tensor]
 
 
-class LabelLossTrainer(SFTTrainer):
-    """`SFTTrainer` whose output layer sees only the positions that predict a labelled token."""
+class LabelLossTrainer(Trainer):
+    """Trains a `Trainable` on the batches of `batches.py`."""
+
+    def __init__(self, trainable: Trainable, label_smoothing: float = 0.0, **options: Any):
+        super().__init__(model=trainable.model, **options)
+        self.trainable, self.label_smoothing = trainable, label_smoothing
+        self.model_accepts_loss_kwargs = True  # so that the loss is a mean over the whole effective batch
 
     def compute_loss(
         self,
         model: Any,
-        inputs: dict[str, torch.Tensor],
+        inputs: Batch,
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Mean cross-entropy (nats) over the labelled tokens of the whole effective batch."""
-        causal = self.accelerator.unwrap_model(model).get_base_model()
-        states = causal.get_decoder()(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        targets = inputs["labels"][:, 1:]
-        wanted = targets != -100
-        logits = causal.get_output_embeddings()(states.last_hidden_state[:, :-1][wanted]).float()
-        count = num_items_in_batch if num_items_in_batch is not None else wanted.sum()
-        loss = cross_entropy(logits, targets[wanted], reduction="sum") / count
+        """Mean cross-entropy (nats) over the labels of the whole effective batch."""
+        logits, targets = label_logits(self.trainable, inputs)
+        count = num_items_in_batch if num_items_in_batch is not None else len(targets)
+        loss = cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing) / count
         return (loss, {"logits": logits}) if return_outputs else loss
+
+
+def label_logits(trainable: Trainable, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """float32 logits [labels of the batch, classes or vocabulary], and the right answer to each."""
+    of = "input_ids" if "input_ids" in inputs else "inputs_embeds"
+    mask, labels = inputs["attention_mask"], inputs["labels"]
+    states = trainable.decoder(attention_mask=mask, use_cache=False, **{of: inputs[of]}).last_hidden_state
+    if trainable.head:
+        return trainable.output(pooled(trainable.model, states, mask)).float(), labels
+    wanted = labels != IGNORED
+    return trainable.output(states[:, :-1][wanted]).float(), labels[wanted]

@@ -1,6 +1,6 @@
 """The records that stages hand on. Each is stored beside its files; see `store.py`."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -125,8 +125,16 @@ class LossPoint(BaseModel):
     loss: float
 
 
+class ValidationPoint(BaseModel):
+    """The recipe's metric on validation rows after one step."""
+
+    model_config = ConfigDict(frozen=True)
+    step: int
+    value: float
+
+
 class Trained(Record):
-    """A LoRA adapter in peft's format."""
+    """What training made: a LoRA adapter in peft's format, or whole weights (bf16 safetensors)."""
 
     kind: ClassVar[str] = "adapter"
     base_name: str
@@ -142,6 +150,14 @@ class Trained(Record):
     trained_parameters: int
     tracking_run: str | None
     """The tracking server's run, if one was used."""
+    form: Literal["adapter", "weights"] = "adapter"
+    head: str | None = None
+    """How a linear layer that answers with a label pools states (`last`, `mean`); None: the model's own words do."""
+    micro_batch: int = 0
+    """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
+    validation: list[ValidationPoint] = []
+    kept_step: int | None = None
+    """Step whose weights were kept; None: the last."""
 
 
 class Artifact(Record):

@@ -165,11 +165,11 @@ class Store:
         entry = {"record": record.model_dump(mode="json"), "files": {n: f.model_dump() for n, f in files.items()}}
         (draft / ENTRY).write_text(canonical_json(entry), encoding="utf-8")
         for name in [*names, ENTRY]:
-            _sync(draft / name)
-        _sync(draft)
+            sync(draft / name)
+        sync(draft)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.rename(draft, target)
-        _sync(target.parent)
+        sync(target.parent)
         self._push(target, [*names, ENTRY])
 
     def _push(self, path: Path, names: list[str]) -> None:
@@ -203,9 +203,9 @@ def write_atomically(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     draft.write_text(text, encoding="utf-8")
-    _sync(draft)
+    sync(draft)
     os.replace(draft, path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -220,7 +220,8 @@ def _intact(path: Path, expected: FileDigest) -> bool:
     return path.is_file() and path.stat().st_size == expected.size_bytes and file_sha256(path) == expected.sha256
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Waits until a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

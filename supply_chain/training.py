@@ -1,42 +1,51 @@
-"""LoRA fine-tuning: resumable, seeded, completion-only loss, progress to the tracker."""
+"""Training by any method: resumable, seeded, loss only on labels, progress to the tracker."""
 
 import gc
 import json
-import math
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
 from pydantic import BaseModel
-from transformers import AutoTokenizer, ProgressCallback, TrainerCallback, set_seed
-from trl import SFTConfig
+from transformers import AutoTokenizer, ProgressCallback, TrainingArguments, set_seed
 
+from supply_chain.batches import Batches
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import training_compute
 from supply_chain.data.split import read_split
 from supply_chain.encode import training_rows
-from supply_chain.errors import SupplyChainError
-from supply_chain.inference import open_weights
+from supply_chain.inference import Loaded
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.label_loss import LabelLossTrainer
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.schema import LoraTrain
+from supply_chain.recipe.train import HeadTrain
 from supply_chain.records import Compute, LossPoint, Trained
+from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
+from supply_chain.saving import copy_files, save_learned
+from supply_chain.scoring import label_likelihoods
 from supply_chain.settings import Settings
+from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
+from supply_chain.trainable import Spec, Trainable, open_trainable
+from supply_chain.trunk import states_of
+from supply_chain.watching import Bar, Watch
+
+log = logging.getLogger(__name__)
 
 
 def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
-    """Fine-tunes the base on the train split; an interrupted run goes on from its last checkpoint.
+    """Trains the base on the train split; an interrupted run goes on from its last checkpoint.
 
-    With the same compute the resumed adapter equals an uninterrupted one bit for bit. `tracker` gets
-    the adapter's key and opens its run. Raises InvalidInput for an example that is too long,
-    SupplyChainError when the loss is not a number.
+    With the same compute the resumed weights equal an uninterrupted run's bit for bit. `tracker` gets
+    the result's key and opens its run. Raises InvalidInput for an example that is too long or layers
+    that the model has not, Unavailable for a disk without room, SupplyChainError when the loss is no
+    number or one row does not fit into memory.
     """
     key = adapter_key(job)
     work = job.store.workdir(key)
@@ -45,62 +54,139 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
     return stored
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What every attempt shares."""
+
+    job: Job
+    spec: Spec
+    tokenizer: Any
+    renderer: Renderer
+    rows: Dataset
+    compute: Compute
+    work: Path
+    tracker: Tracker
+
+    def opened(self, compute: Compute | None = None) -> Trainable:
+        """The model to train, newly read."""
+        seed = self.job.settings.seed
+        return open_trainable(self.job.base.path, self.spec, self.job.labels, compute or self.compute, seed)
+
+
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     spec, base, splits = job.recipe.train, job.base.verify(), job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
-    rows = training_rows(read_split(splits, "train"), renderer, tokenizer, spec.max_tokens)
-    compute = _settled_compute(work, job.settings, lambda c: _trial_step(base.path, spec, rows, c))
+    head = isinstance(spec, HeadTrain)
+    rows = training_rows(read_split(splits, "train"), renderer, tokenizer, spec.max_tokens, head)
+    start = Compute(device="cpu", dtype="float32", attention="eager", threads=1)
+    plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker)
+    compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
+    plan = _Plan(job, spec, tokenizer, renderer, rows, compute, work, tracker)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
     tracker.params(_flat(compute))
+    rows_at_once = micro_batch(work, spec.batch_size)
+    while True:
+        try:
+            with explained_shortage(work):
+                return _attempt(plan, rows_at_once, folder)
+        except MemoryRanOut as shortage:
+            rows_at_once = take_fewer(work, spec.batch_size, rows_at_once)
+            log.warning("out of memory (%s): going on with %d rows at once", shortage, rows_at_once)
+        gc.collect()
 
+
+def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
+    job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
+    torch.set_num_threads(compute.threads)
+    trainable = plan.opened()
+    adapter = hasattr(trainable.model, "peft_config")
+    tokens = sum(plan.rows["length"]) if trainable.below is not None else 0
+    check_disk(trainable.model, adapter, 4 * tokens * int(trainable.model.config.hidden_size), work)
+    states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
     checkpoint = last_checkpoint(work)
     marks = MarkWhole(seconds_before(checkpoint))
-    torch.set_num_threads(compute.threads)
+    best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
     trainer = LabelLossTrainer(
-        model=_adapted(base.path, spec, compute),
-        args=_arguments(spec, compute, job.settings.seed, work),
-        train_dataset=rows,
-        processing_class=tokenizer,
-        callbacks=[marks, _Watch(tracker)],
+        trainable,
+        spec.label_smoothing,
+        args=_arguments(spec, compute, job.settings.seed, work, rows_at_once),
+        train_dataset=plan.rows,
+        processing_class=plan.tokenizer,
+        data_collator=Batches(plan.tokenizer.pad_token_id or 0, states),
+        callbacks=[marks, Watch(plan.tracker), *([best] if best else [])],
     )
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(_Bar())
+    trainer.add_callback(Bar())
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _save_adapter(trainer.model, base.record.name, folder)
-    tracker.finished()
+    if best:
+        copy_files(best.folder, folder)
+    else:
+        save_learned(trainable.model, job.base.record.name, folder)
+    plan.tracker.finished()
     return Trained(
-        base_name=base.record.name,
-        base_digest=base.digest,
-        splits_digest=splits.digest,
+        base_name=job.base.record.name,
+        base_digest=job.base.digest,
+        splits_digest=job.splits.digest,
         prompt_sha256=job.prompt_sha256,
         method=spec.method,
         steps=trainer.state.global_step,
-        examples=len(rows),
+        examples=len(plan.rows),
         seconds=marks.seconds,
         compute=compute,
         losses=[LossPoint(step=e["step"], loss=e["loss"]) for e in trainer.state.log_history if "loss" in e],
-        trained_parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-        tracking_run=tracker.run_id,
+        trained_parameters=sum(p.numel() for p in trainable.model.parameters() if p.requires_grad),
+        tracking_run=plan.tracker.run_id,
+        form="adapter" if adapter else "weights",
+        head=str(trainable.model.config.pooling) if trainable.head else None,
+        micro_batch=rows_at_once,
+        validation=best.points if best else [],
+        kept_step=best.best.step if best and best.best else None,
     )
 
 
-def _arguments(spec: LoraTrain, compute: Compute, seed: int, work: Path) -> SFTConfig:
-    return SFTConfig(
+def _keep_best(plan: _Plan, trainable: Trainable) -> KeepBest | None:
+    stopping, job = plan.spec.stopping, plan.job
+    if stopping is None:
+        return None
+    rows = measured_rows(read_split(job.splits, "validation"), stopping, job.settings.seed)
+    texts, truth = [row.text for row in rows], [job.labels.index(row.label) for row in rows]
+    model, name = trainable.model, job.recipe.evaluate.metric
+    loaded = Loaded(model.get_base_model() if hasattr(model, "peft_config") else model, plan.tokenizer, 0.0)
+
+    def measure() -> float:
+        model.eval()
+        with torch.autocast(plan.compute.device, torch.bfloat16, enabled=plan.compute.dtype == "bfloat16"):
+            likelihoods = label_likelihoods(loaded, plan.renderer, texts)
+        answers = [max(range(len(row)), key=row.__getitem__) for row in likelihoods]
+        return metric_of(name, job.labels, truth, answers)
+
+    def save(folder: Path) -> None:
+        save_learned(model, job.base.record.name, folder)
+
+    def note(value: float, step: int) -> None:
+        plan.tracker.metrics({f"validation_{name}": value}, step)
+
+    return KeepBest(stopping, measure, save, plan.work, note)
+
+
+def _arguments(spec: Spec, compute: Compute, seed: int, work: Path, rows_at_once: int) -> TrainingArguments:
+    return TrainingArguments(
         output_dir=str(work),
         use_cpu=compute.device == "cpu",
         bf16=compute.dtype == "bfloat16",
-        activation_checkpointing=False,
-        per_device_train_batch_size=spec.batch_size,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=spec.batch_size // rows_at_once,
         num_train_epochs=spec.epochs,
         max_steps=spec.max_steps or -1,
         learning_rate=spec.learning_rate,
         lr_scheduler_type=spec.scheduler,
         warmup_steps=spec.warmup,
         weight_decay=spec.weight_decay,
-        max_length=None,
         train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        remove_unused_columns=False,
         save_strategy="steps",
         save_steps=spec.checkpoint_steps,
         save_total_limit=2,
@@ -114,17 +200,6 @@ def _arguments(spec: LoraTrain, compute: Compute, seed: int, work: Path) -> SFTC
     )
 
 
-def _adapted(path: Path, spec: LoraTrain, compute: Compute) -> Any:
-    lora = LoraConfig(
-        r=spec.rank,
-        lora_alpha=spec.alpha,
-        lora_dropout=spec.dropout,
-        target_modules=spec.targets,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(open_weights(path, compute), lora)
-
-
 def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], Callable[[], object]]) -> Compute:
     """Chosen once for a run and kept beside its checkpoints: a resumed run must compute alike."""
     path = work / "compute.json"
@@ -133,54 +208,23 @@ def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], C
     return Compute.model_validate(json.loads(path.read_text()))
 
 
-def _trial_step(path: Path, spec: LoraTrain, rows: Dataset, compute: Compute) -> Callable[[], object]:
+def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
-    model = _adapted(path, spec, compute)
-    middle = sorted(rows["input_ids"], key=len)[len(rows) // 2]
-    batch = torch.tensor([middle] * spec.batch_size, device=compute.device)
+    trainable = plan.opened(compute)
+    trainer = LabelLossTrainer(
+        trainable, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size), train_dataset=plan.rows
+    )
+    middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
+    batch = Batches(0)([middle] * plan.spec.batch_size)
+    if trainable.below is not None:
+        shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
+        batch["inputs_embeds"] = torch.zeros(shape)
 
     def step() -> None:
-        with torch.autocast(compute.device, torch.bfloat16, enabled=compute.dtype == "bfloat16"):
-            loss = model(input_ids=batch, labels=batch).loss
-        loss.backward()
+        trainer.training_step(trainable.model, dict(batch))
 
     return step
 
 
-def _save_adapter(model: Any, base_name: str, folder: Path) -> None:
-    for config in model.peft_config.values():
-        config.base_model_name_or_path = base_name  # a local path would change the digest
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
-
-
 def _flat(part: BaseModel) -> dict[str, object]:
     return part.model_dump(mode="json", exclude_none=True)
-
-
-class _Bar(ProgressCallback):
-    """The trainer's bar with its time left; the loss stands beside it instead of on a line for each step."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Called by the trainer at every step."""
-        if self.training_bar is not None and logs and "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{logs['loss']:.3f}")
-
-
-class _Watch(TrainerCallback):
-    """Sends losses to the tracker and stops at the first that is not a number."""
-
-    def __init__(self, tracker: Tracker):
-        self.tracker = tracker
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Called by the trainer at every step."""
-        if not logs or "loss" not in logs:
-            return
-        if not math.isfinite(logs["loss"]):
-            raise SupplyChainError(
-                f"training diverged: the loss is {logs['loss']} at step {state.global_step}. Lower "
-                f"train.learning_rate (now {args.learning_rate:g}) or raise train.warmup."
-            )
-        wanted = {"loss", "grad_norm", "learning_rate"}
-        self.tracker.metrics({k: float(v) for k, v in logs.items() if k in wanted}, state.global_step)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from supply_chain.data.contamination import held_out_texts
 from supply_chain.data.judge import Candidate, columns_of, row_judge
 from supply_chain.data.pool import Pool, same_text
 from supply_chain.data.rows import Row, read_rows
@@ -17,7 +18,7 @@ from supply_chain.data.source import Located
 from supply_chain.data.table import TableWriter, schema_of
 from supply_chain.data.target import names_in
 from supply_chain.data.texts import TextRules
-from supply_chain.data.whole import Verdicts, held_out_texts, judge_together
+from supply_chain.data.whole import Verdicts, judge_together
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.data import DataSpec
@@ -25,7 +26,7 @@ from supply_chain.records import Curated, Example, Reject
 from supply_chain.store import Store, Stored
 
 __all__ = ["curate", "same_text"]
-VERSION = 2
+VERSION = 3
 _BATCH = 1000
 
 
@@ -49,10 +50,9 @@ def _curate(spec: DataSpec, source: Located, folder: Path, made_by: dict[str, An
     with TableWriter(folder / "rejects.parquet", Reject) as rejects:
         for batch in _judged(spec, source, texts):
             pool.add([item for item in batch if isinstance(item, Candidate)])
-            for item in batch:
-                if isinstance(item, Reject):
-                    rejects.add(item)
-                    reasons[item.reason] += 1
+            for reject in [item for item in batch if isinstance(item, Reject)]:
+                rejects.add(reject)
+                reasons[reject.reason] += 1
         pool.close()
         verdicts = judge_together(spec, source, pool, folder)
         digest = hashlib.sha256(canonical_json(made_by).encode())
@@ -109,8 +109,8 @@ def _write(spec: DataSpec, verdicts: Verdicts, folder: Path, rejects: TableWrite
                 rejects.add(verdicts.reject(row, Candidate(**item), "" if hidden else item["text"]))
             rows = np.flatnonzero(marks == 0)
             kept = _with_marks(table.take(rows), verdicts, start + rows, several)
-            for text, label in zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True):
-                digest.update(f"{text}\x1f{label}\x1e".encode())
+            both = zip(kept["text"].to_pylist(), kept["label"].to_pylist(), strict=True)
+            digest.update("".join([f"{text}\x1f{label}\x1e" for text, label in both]).encode())
             for entry in kept["label"].value_counts().to_pylist():
                 for name in names_in(spec.task, entry["values"]):
                     labels[name] += entry["counts"]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from supply_chain.data.rows import Row
-from supply_chain.data.target import prompt_and_answer, target
+from supply_chain.data.target import prompt_and_answer, target_reader
 from supply_chain.recipe.data import DataSpec
 from supply_chain.recipe.rules import Filter
 from supply_chain.records import Reject
@@ -30,14 +30,16 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
     blocked = _any_word(spec.rules.blocked_words)
     conditions = [(f, _condition(f)) for f in spec.rules.filters]
     low, high = spec.rules.min_chars, spec.rules.max_chars
+    target_of, chat, column, answers = target_reader(spec), spec.task == "generation", spec.text, spec.label.column
     group_of, withheld, timed = _group(spec), spec.rules.pii is not None, spec.split.time is not None
 
     def judge(row: Row) -> Candidate | Reject:
-        text, answer = prompt_and_answer(spec, row.values)
+        values = row.values
+        text, answer = prompt_and_answer(spec, values) if chat else (values.get(column), values.get(answers))
         if not isinstance(text, str):
             return reject(row, "not_text", f"found {type(text).__name__}", "" if text is None else str(text)[:500])
         text = text.strip()
-        label, group = target(spec, answer), group_of(row)
+        label, group = target_of(answer), group_of(row)
         time = _time(spec, row) if timed else ""
         reason = detail = ""
         if "\x00" in text:
@@ -56,11 +58,10 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
             reason, detail = "no_time", f"{spec.split.time} is no ISO date or number"
         elif blocked and blocked.search(text):
             reason = "blocked_word"
+        elif failed := [f.column for f, holds in conditions if not holds(values.get(f.column))]:
+            reason, detail = "filtered", failed[0]
         else:
-            failed = next((f.column for f, holds in conditions if not holds(row.values.get(f.column))), None)
-            if failed is None:
-                return Candidate(text, label, group, time, row.file, row.line)
-            reason, detail = "filtered", failed
+            return Candidate(text, label, group, time, row.file, row.line)
         return reject(row, reason, detail, text)
 
     def reject(row: Row, reason: str, detail: str, text: str) -> Reject:

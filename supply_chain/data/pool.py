@@ -1,6 +1,5 @@
 """Candidates on disk while the rules look at all of them together: memory holds a few bytes a row."""
 
-import hashlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,18 +13,21 @@ import pyarrow as pa
 from supply_chain.data.judge import Candidate
 
 _BATCH = 50_000
+_64_BITS = (1 << 64) - 1
 _TEXTS = ("text", "label", "group", "time", "file", "flags")
 _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n in Candidate._fields])
 
 
 def same_text(text: str) -> str:
     """The form under which two texts count as the same: case and white space folded."""
+    if "  " not in text and text.isprintable():  # then its only white space is single spaces
+        return text.strip(" ").casefold()
     return " ".join(text.split()).casefold()
 
 
 def key_of(text: str) -> int:
-    """64 bits of BLAKE2b."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    """64 bits of Python's keyed hash (SipHash): good within this process only, and hard to make collide."""
+    return hash(text) & _64_BITS
 
 
 class Pool:
@@ -37,7 +39,7 @@ class Pool:
     def __init__(self, path: Path, fold_labels: bool = False):
         self.path, self._fold = path, fold_labels
         self._keys, self._labels = array("Q"), array("Q")
-        self._batch: list[Candidate] = []
+        self._columns: list[list[Any]] = [[] for _ in _SCHEMA]
         self._known: dict[str, int] = {}
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, _SCHEMA)
@@ -46,8 +48,9 @@ class Pool:
         """Appends rows."""
         self._keys.extend([key_of(same_text(c.text)) for c in candidates])
         self._labels.extend([self._label_key(c.label) for c in candidates])
-        self._batch += candidates
-        if len(self._batch) >= _BATCH:
+        for column, values in zip(self._columns, zip(*candidates, strict=True), strict=False):
+            column.extend(values)
+        if len(self._columns[0]) >= _BATCH:
             self._flush()
 
     def close(self) -> None:
@@ -92,8 +95,7 @@ class Pool:
         return pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()
 
     def _flush(self) -> None:
-        if self._batch:
-            columns = zip(zip(*self._batch, strict=True), _SCHEMA.types, strict=True)
-            arrays = [pa.array(values, kind) for values, kind in columns]
+        if self._columns[0]:
+            arrays = [pa.array(values, kind) for values, kind in zip(self._columns, _SCHEMA.types, strict=True)]
             self._writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
-            self._batch = []
+            self._columns = [[] for _ in _SCHEMA]

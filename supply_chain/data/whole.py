@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from supply_chain.data.contamination import contaminated
 from supply_chain.data.judge import Candidate
 from supply_chain.data.near import Links, near_links
-from supply_chain.data.pool import Pool, key_of, same_text
-from supply_chain.data.rows import Row, read_rows
-from supply_chain.data.source import Located, locate
-from supply_chain.errors import InvalidInput
+from supply_chain.data.pool import Pool
+from supply_chain.data.source import Located
 from supply_chain.recipe.data import DataSpec
-from supply_chain.recipe.rules import HeldOut, NearDuplicates
+from supply_chain.recipe.rules import NearDuplicates
 from supply_chain.records import Reject
 
 REASONS = (
@@ -90,7 +89,9 @@ def judge_together(spec: DataSpec, source: Located, pool: Pool, scratch: Path) -
     """Applies the rules in the order of `REASONS`."""
     verdicts = Verdicts.of(pool)
     for held_out in spec.rules.decontaminate:
-        _decontaminate(held_out, spec.rules.near_duplicates, source, verdicts, scratch)
+        found = contaminated(held_out, spec.rules.near_duplicates, source, pool, scratch)
+        verdicts.mark(np.array(list(found), np.int64), "contaminated")
+        verdicts.words = found | verdicts.words
     _equal_texts(spec, verdicts)
     if spec.rules.near_duplicates.action != "keep":
         _near(spec.rules.near_duplicates, verdicts, scratch)
@@ -98,35 +99,6 @@ def judge_together(spec: DataSpec, source: Located, pool: Pool, scratch: Path) -
         _noise(spec, verdicts)
     _caps(spec, verdicts)
     return verdicts
-
-
-def held_out_texts(held_out: HeldOut, source: Located) -> tuple[list[str], list[int], str]:
-    """The texts of a held-out set, their lines, and the version of its bytes."""
-    located = locate(held_out.source, source.downloads, source.root)
-    rows = [r for r in read_rows(located, held_out.format, [held_out.text]) if isinstance(r, Row)]
-    found = [(r.values[held_out.text], r.line) for r in rows if isinstance(r.values.get(held_out.text), str)]
-    if not found:
-        raise InvalidInput(f"data.rules.decontaminate: {held_out.name} has no row with a text in {held_out.text!r}")
-    return [t for t, _ in found], [n for _, n in found], located.version
-
-
-def _decontaminate(held_out: HeldOut, rule: NearDuplicates, source: Located, verdicts: Verdicts, scratch: Path) -> None:
-    texts, lines, _ = held_out_texts(held_out, source)
-    first: dict[int, int] = {}
-    for number, text in enumerate(texts):
-        first.setdefault(key_of(same_text(text)), number)
-    equal = np.flatnonzero(np.isin(verdicts.pool.keys, np.fromiter(first, np.uint64, len(first))))
-    where = {int(row): first[int(verdicts.pool.keys[row])] for row in equal}
-    how = dict.fromkeys(where, "equal to")
-    if held_out.near:
-        together = pl.concat([pl.Series(texts), verdicts.pool.column("text").alias("")], rechunk=False)
-        links = near_links(together, rule, scratch, held_out=len(texts))
-        for left, right, score in zip(links.left, links.right - len(texts), links.similarity, strict=True):
-            if int(right) not in where:
-                where[int(right)], how[int(right)] = int(left), f"{score:.2f} alike to"
-    fresh = [row for row in where if verdicts.reason[row] == 0]
-    verdicts.mark(np.array(fresh, np.int64), "contaminated")
-    verdicts.words |= {row: f"{how[row]} line {lines[where[row]]} of {held_out.name}" for row in fresh}
 
 
 def _equal_texts(spec: DataSpec, verdicts: Verdicts) -> None:

@@ -77,7 +77,7 @@ def _model_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseMo
 
 
 def _has_tag(model: type[BaseModel], tag: int | str) -> bool:
-    return any(tag in get_args(field.annotation) for field in model.model_fields.values())
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

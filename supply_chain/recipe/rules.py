@@ -33,6 +33,10 @@ class HeldOut(Part):
     text: str = "text"
     near: bool = True
     """Whether near duplicates count, not only equal texts."""
+    shared_words: int | None = Field(None, ge=3)
+    """Rejects texts that share this many words in a row with a held-out text, such as quotations: 13."""
+    meaning: float | None = Field(None, gt=0, le=1)
+    """Rejects texts whose static embedding has at least this cosine with a held-out one's: 0.9; needs `[noise]`."""
 
 
 class Language(Part):

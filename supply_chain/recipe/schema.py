@@ -4,9 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, Metric, for_task, misfits
+from supply_chain.recipe.train import Train
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -36,30 +39,6 @@ class ChatPrompt(Part):
 
 
 Prompt = Annotated[PlainPrompt | ChatPrompt, Field(discriminator="kind")]
-
-
-class LoraTrain(Part):
-    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685), merged into the base afterwards."""
-
-    method: Literal["lora"]
-    rank: int = Field(16, ge=1, le=512)
-    alpha: int = Field(32, ge=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    targets: Literal["all-linear"] | list[str] = "all-linear"
-    epochs: float = Field(1.0, gt=0)
-    max_steps: int | None = Field(None, ge=1)
-    """Stops earlier than `epochs` would."""
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(3e-4, gt=0, lt=1)
-    warmup: float = Field(0.1, ge=0, lt=1)
-    """Share of the steps."""
-    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    weight_decay: float = Field(0.0, ge=0)
-    max_tokens: int = Field(512, ge=8)
-    checkpoint_steps: int = Field(20, ge=1)
-
-
-Train = Annotated[LoraTrain, Field(discriminator="method")]
 
 
 class BnbNf4(Part):
@@ -154,6 +133,7 @@ class Recipe(Part):
     evaluate: Evaluate
     promote: Promote
     route: Route
+    automate: Automate = Automate()
 
     @model_validator(mode="before")
     @classmethod
@@ -167,6 +147,16 @@ class Recipe(Part):
         found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
         if self.task != "classification" and self.evaluate.kpis.mistakes:
             found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+        if self.task != "classification" and self.train.stopping is not None:
+            found.append(f"train.stopping measures labels; task {self.task} trains for its epochs or max_steps")
+        if self.task != "classification" and self.train.method == "head":
+            found.append(f"train.method head answers with one label; task {self.task} needs lora, qlora or full")
         if found:
             raise ValueError("; ".join(found))
+        return self
+
+    @model_validator(mode="after")
+    def _may_change(self) -> "Recipe":
+        if self.automate.on_new_data and is_pinned(self.data.source):
+            raise ValueError("automate.on_new_data: data.source names its SHA-256, so its bytes never change")
         return self

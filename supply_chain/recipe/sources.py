@@ -49,7 +49,10 @@ class PathSource(Part):
 
 
 class UrlSource(Part):
-    """A file at any fsspec URL (`s3://…`, `gs://…`, `https://…`); credentials come from the environment."""
+    """A file at any fsspec URL (`s3://…`, `gs://…`, `https://…`); credentials come from the environment.
+
+    `file://…` must lie below the project's root, as every path.
+    """
 
     kind: Literal["url"]
     url: Annotated[str, AfterValidator(_no_secret)]
@@ -81,6 +84,11 @@ class HubSource(Part):
 
 
 Source = Annotated[PackageSource | PathSource | UrlSource | SqlSource | HubSource, Field(discriminator="kind")]
+
+
+def is_pinned(source: Source) -> bool:
+    """Whether the recipe itself names the bytes, so that they never change."""
+    return isinstance(source, PackageSource) or (isinstance(source, UrlSource) and source.sha256 is not None)
 
 
 class CsvFormat(Part):

@@ -2,7 +2,7 @@
 
 from assets.project import Project
 from assets.run import latest, run_manifest, run_recipe
-from registry.manifest import history
+from registry.generations import history
 from registry.release import champions, releases
 from tests.assets.conftest import load
 
@@ -36,7 +36,7 @@ def test_from_recipe_to_manifest_then_nothing_twice_then_only_what_changed(made_
     second = digests(project)
     assert {name for name in STAGES if first[name] != second[name]} == {"decision", "report"}
     newest = releases(project.settings)[0]
-    assert (newest.version, newest.aliases, newest.promoted) == (2, ["challenger"], False)
+    assert (newest.version, newest.aliases, newest.promoted) == (2, ["candidate"], False)
     assert [c.version for c in champions(project.settings)] == [1]
     assert run_manifest(project).failed is None
     assert len(history(project.settings)) == 1

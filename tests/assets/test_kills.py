@@ -11,7 +11,7 @@ import pytest
 
 from assets.project import Project
 from assets.run import latest, run_manifest, run_recipe
-from registry.manifest import history
+from registry.generations import history
 from registry.release import champions, releases
 from supply_chain.store import ENTRY
 from tests.assets.conftest import described, load, make_project

@@ -7,7 +7,7 @@ import pytest
 
 from assets.project import Project
 from assets.run import latest, run_manifest, run_recipe
-from registry.manifest import history
+from registry.generations import history
 from registry.release import champions
 from supply_chain.recipe import load_recipe
 from supply_chain.settings import PROJECT, Settings

@@ -13,7 +13,7 @@ from data_project import rejected, sentence
 from pydantic import ValidationError
 
 from supply_chain.data.report import data_card, render
-from supply_chain.errors import SupplyChainError
+from supply_chain.errors import InvalidInput, SupplyChainError
 
 GOOD = [{"text": sentence(n), "label": "ab"[n % 2]} for n in range(30)]
 TEXTS = [
@@ -58,6 +58,10 @@ PATHS = [
     "\x00",
     "d" * 5000,
 ]
+URLS = [
+    "file://{}", "{}", "local://{}", "simplecache::file://{}", "filecache://{}", "dir://{}", "git://{}", "reference://{}",
+    "zip://x.jsonl::file://{}", "tar://x.jsonl::{}", "blockcache::{}", "file://./../outside/x.jsonl", "file://\x00",
+]  # fmt: skip
 MEMBERS = ["../../x", "/etc/passwd", "absent", "", "d.jsonl!x", "!!", "d.jsonl/", "\x00"]
 
 
@@ -165,6 +169,16 @@ def test_paths_that_lead_out(project, path, tmp_path_factory):
             project.curate({"kind": "path", **source})
 
 
+@pytest.mark.parametrize("url", URLS, ids=range(len(URLS)))
+def test_urls_that_lead_out(project, url, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "x.jsonl"
+    outside.write_bytes(good_lines())
+    (project.root / "link.jsonl").symlink_to(outside)
+    for path in (outside, project.root / "link.jsonl"):
+        with pytest.raises(InvalidInput):
+            project.curate({"kind": "url", "url": url.format(path)})
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=range(len(MEMBERS)))
 def test_hostile_members(project, member):
     with zipfile.ZipFile(project.root / "a.zip", "w") as archive:
@@ -243,5 +257,15 @@ def whole(kind):
 
 
 def test_there_are_two_hundred():
-    cases = 3 * len(TEXTS) + 12 * len(VALUES) + len(LINES) + len(TABLES) + len(MARKUP) + len(PATHS) + len(MEMBERS) + 44
+    cases = (
+        3 * len(TEXTS)
+        + 12 * len(VALUES)
+        + len(LINES)
+        + len(TABLES)
+        + len(MARKUP)
+        + len(PATHS)
+        + len(URLS)
+        + len(MEMBERS)
+        + 44
+    )
     assert cases >= 200

@@ -4,8 +4,11 @@ import random
 
 import numpy as np
 import polars as pl
+from rapidfuzz.distance import Indel
 
 from supply_chain.data.near import Links, near_links
+from supply_chain.data.near_keys import folded, write_keys
+from supply_chain.data.near_sketch import Sketches
 from supply_chain.recipe.rules import NearDuplicates
 
 RULE = NearDuplicates()
@@ -66,11 +69,40 @@ def test_partitions_do_not_change_the_result(monkeypatch):
     ]
     texts = base + [t + " more" for t in base[:50]]
     whole = pairs(texts)
-    monkeypatch.setattr("supply_chain.data.near._PARTITION", 500)
-    monkeypatch.setattr("supply_chain.data.near._CHUNK", 40)
+    for name in ("near_keys.PARTITION", "near_pairs.PARTITION"):
+        monkeypatch.setattr(f"supply_chain.data.{name}", 500)
+    for name in ("near_keys._CHUNK", "near_scores._CHUNK"):
+        monkeypatch.setattr(f"supply_chain.data.{name}", 40)
     assert pairs(texts) == whole and {(n, 300 + n) for n in range(50)} <= set(whole)
 
 
 def test_clusters_are_numbered_by_first_row():
     links = Links(np.array([4, 0, 1]), np.array([5, 3, 3]), np.ones(3, np.float32))
     assert links.clusters(7).tolist() == [1, 1, 0, 1, 2, 2, 0]
+
+
+def test_sketches_never_rule_out_what_is_alike(tmp_path):
+    rng = random.Random(11)
+    parts = ["Aa", "b'b", "İx", "straße", "9", "naïve", "我想", "где", "ไทย", "co-op", "zz" * 150, "e\u0301a", "q", "x"]
+    spaced = [p for p in parts if p not in {"我想", "ไทย"}]
+    texts = [" ".join(rng.choices(spaced if n < 150 else parts, k=rng.randint(1, 9))) for n in range(200)]
+    sketches = Sketches(len(texts))
+    write_keys(pl.Series(texts), tmp_path, sketches)
+    words = [sorted(t.split()) for t in folded(pl.Series(texts)).to_list()]
+    one, other = (np.array([rng.randrange(200) for _ in range(4000)]) for _ in range(2))
+    letters, shared = sketches.letters(one, other), sketches.words(one, other)
+    for n, (a, b) in enumerate(zip(one, other, strict=True)):
+        assert letters[n] > Indel.normalized_similarity(" ".join(words[a]), " ".join(words[b])) - 1e-5
+        assert shared[n] > Indel.normalized_similarity(words[a], words[b]) - 1e-5
+    assert np.mean(shared < 0.9) > 0.5 and np.mean(letters < 0.9) > 0.5
+
+
+def test_short_chunks_of_text_give_the_same_keys(tmp_path, monkeypatch):
+    texts = pl.Series(["", "one two three four five six seven", "!!!", "eight", "nine ten eleven twelve 13"])
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    write_keys(texts, tmp_path / "a", Sketches(5))
+    monkeypatch.setattr("supply_chain.data.near_keys._CHUNK", 1)
+    write_keys(texts, tmp_path / "b", Sketches(5))
+    a, b = (np.fromfile(tmp_path / f / "0.bin", np.uint64).reshape(-1, 2) for f in "ab")
+    assert len(a) and {tuple(k) for k in a.tolist()} == {tuple(k) for k in b.tolist()}

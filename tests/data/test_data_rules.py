@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from data_project import kept, rejected, sentence
 
+from supply_chain.data.pool import same_text
 from supply_chain.errors import InvalidInput
 
 
@@ -114,3 +115,9 @@ def test_label_noise_names_the_flipped_label(project):
     rules["label_noise"]["action"] = "drop"
     dropped = project.curate("d.jsonl", rules=rules)
     assert [(r.line, r.reason, r.detail) for r in rejected(dropped)] == [(6, "label_noise", "looks like food")]
+
+
+def test_the_same_text_is_known_by_case_and_white_space_folded():
+    spaces = ["A b", "a  b", " a b ", "a\tb", "a\u00a0B", "a\u2003b\n", "a\x1cb", "\u3000a b", "a\x85b"]
+    assert {same_text(t) for t in spaces} == {"a b"}
+    assert same_text("Straße") == same_text("STRASSE") != same_text("Strasse n")

@@ -88,6 +88,8 @@ def test_any_fsspec_url_with_a_pinned_digest(project, rows):
         file.write(lines(rows(30)))
     source = {"kind": "url", "url": "memory://bucket/d.jsonl"}
     made = project.curate(source)
+    project.write("here.jsonl", rows(30))
+    assert project.curate({"kind": "url", "url": f"file://{project.root}/here.jsonl"}).digest == made.digest
     assert made.record.rows_kept == 30
     pinned = project.curate({**source, "sha256": made.record.source_sha256})
     assert pinned.digest == made.digest

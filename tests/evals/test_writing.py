@@ -14,9 +14,10 @@ from evals.records import Scorecard
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
+from registry.lifecycle import Desk
 from registry.manifest import publish
 from registry.pyfunc import Specialist
-from registry.release import promote, register
+from registry.release import register
 from supply_chain.artifacts import merge, quantize
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
@@ -184,7 +185,7 @@ def test_reported_promoted_routed_and_served(card, job: Job, models, tmp_path: P
     assert "no valid JSON" in html
     assert "exact match [95 %]" in (report.path / "summary.md").read_text()
     release = register(recipe, artifact, card, judged, report, None, job.settings, job.store)
-    champion = promote(release, job.settings, job.store)
+    champion = Desk(FLEET, job.settings, job.store).promote(release)
     assert champion.aliases == ["champion"] and champion.quality.metric == "exact_match"
     (model,) = publish([champion], FLEET, job.settings, job.store).manifest.models
     assert (model.labels, model.quality.metric) == (["colour", "item", "number"], "exact_match")

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from registry.server import tracking_server
+from supply_chain.recipe import Recipe
 from supply_chain.settings import Settings
 from supply_chain.store import Store
+from tests.registry.chain import Chain
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,9 @@ def settings(tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 def store(settings: Settings) -> Store:
     """The project's store."""
     return Store.of(settings)
+
+
+@pytest.fixture
+def chain(tiny_recipe: Recipe, settings: Settings, store: Store) -> Chain:
+    """One recipe's way into the registry."""
+    return Chain(tiny_recipe, settings, store)

@@ -5,7 +5,10 @@ import sys
 
 from supply_chain.settings import PROJECT
 
-LIGHT = ["evidence", "fleet", "gate", "manifest", "package", "release", "routing", "server", "tracking", "versions"]
+LIGHT = [
+    "aliases", "decisions", "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past",
+    "release", "routing", "seen", "server", "tracking", "verification", "versions",
+]  # fmt: skip
 
 
 def test_mlflow_and_torch_wait():

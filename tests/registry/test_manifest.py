@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from registry.manifest import CURRENT, history, load_manifest, publish
+from registry.generations import CURRENT, history, load_manifest
+from registry.manifest import publish
 from registry.release import Release
 from registry.routing import SCHEMA, schema_text
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
@@ -53,6 +54,7 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
         "generation": 1,
         "previous": None,
         "fleet": "f1",
+        "decisions": {"entries": 0, "head": None},
         "models": [
             {
                 "name": "tiny_reviews",

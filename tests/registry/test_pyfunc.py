@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from registry.release import incumbent, promote, register
+from registry.lifecycle import Desk
+from registry.release import incumbent, register
 from supply_chain.calibration import Calibration
 from supply_chain.data.split import read_split
 from supply_chain.errors import CorruptData, InvalidInput
@@ -20,6 +21,7 @@ from supply_chain.scoring import label_likelihoods
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 from tests.registry.evidence import LABELS, evidence_for, store_artifact
+from tests.registry.work import FLEET
 
 SERVE = """
 import json, sys
@@ -45,7 +47,7 @@ def champion(
     artifact = store_artifact(tiny_recipe, store, model=tiny_model)
     assert incumbent(tiny_recipe.name, artifact.digest, settings) is None
     release = register(tiny_recipe, artifact, *evidence_for(tiny_recipe, artifact, store), None, settings, store)
-    promote(release, settings, store)
+    Desk(FLEET, settings, store).promote(release)
     return artifact
 
 

@@ -2,54 +2,16 @@ import json
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from registry.manifest import publish
-from registry.release import Release, champions, incumbent, promote, register, releases
+from registry.release import champions, incumbent, register, releases
 from supply_chain.errors import CorruptData, EvidenceMismatch, Unavailable
 from supply_chain.identity import canonical_json
-from supply_chain.recipe import Recipe
-from supply_chain.settings import Settings
-from supply_chain.store import Store
+from tests.registry.chain import Chain
 from tests.registry.evidence import estimate, evidence_for, scorecard, store_artifact, store_report, store_scorecard
 from tests.registry.work import FLEET
 
 LOSES = {"differences": {"tfidf": estimate(0.0, -0.1, 0.1)}}
-
-
-class Chain:
-    """One recipe's way into the registry."""
-
-    def __init__(self, recipe: Recipe, settings: Settings, store: Store):
-        self.recipe, self.settings, self.store = recipe, settings, store
-
-    @property
-    def client(self) -> MlflowClient:
-        return MlflowClient(self.settings.tracking_uri, self.settings.tracking_uri)
-
-    def release(self, salt: str = "", recipe: Recipe | None = None, **changes) -> Release:
-        """Evaluates (against today's incumbent) and registers the artifact that `salt` makes."""
-        recipe = recipe or self.recipe
-        artifact = store_artifact(recipe, self.store, salt=salt)
-        rival = incumbent(recipe.name, artifact.digest, self.settings)
-        changes.setdefault("champion", rival.artifact_digest if rival else None)
-        return register(
-            recipe, artifact, *evidence_for(recipe, artifact, self.store, **changes), "t1", self.settings, self.store
-        )
-
-    def promote(self, release: Release) -> Release:
-        return promote(release, self.settings, self.store)
-
-    def aliases(self) -> dict[str, int]:
-        return {k: int(v) for k, v in self.client.get_registered_model(self.recipe.name).aliases.items()}
-
-    def retag(self, release: Release, name: str, value: str) -> None:
-        self.client.set_model_version_tag(release.name, str(release.version), f"supply_chain.{name}", value)
-
-
-@pytest.fixture
-def chain(tiny_recipe: Recipe, settings: Settings, store: Store) -> Chain:
-    return Chain(tiny_recipe, settings, store)
 
 
 def test_a_version_carries_its_evidence(chain: Chain):
@@ -97,12 +59,12 @@ def test_the_same_evidence_is_the_same_version(chain: Chain):
 
 def test_a_refused_model_is_kept_with_its_reasons(chain: Chain):
     release = chain.release(**LOSES)
-    assert not release.promoted and release.aliases == ["challenger"]
+    assert not release.promoted and release.aliases == ["candidate"]
     assert release.headline == "Refused: 1 of 4 checks failed (beats tfidf)."
     assert release.reasons["beats tfidf"].startswith("failed: Against tfidf, macro-F1 differs by +0.000")
     with pytest.raises(EvidenceMismatch, match=r"version 1 was refused and cannot be champion\. Refused: 1 of 4"):
         chain.promote(release)
-    assert chain.aliases() == {"challenger": 1}
+    assert chain.aliases() == {"candidate": 1}
 
 
 def test_promotion_moves_the_aliases(chain: Chain):
@@ -280,7 +242,7 @@ def test_releases_are_listed_newest_first(chain: Chain):
     chain.promote(chain.release())
     chain.release("b", **LOSES)
     assert [(r.version, r.promoted, r.aliases) for r in releases(chain.settings)] == [
-        (2, False, ["challenger"]),
+        (2, False, ["candidate"]),
         (1, True, ["champion"]),
     ]
 

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from registry.release import champions, incumbent, promote, register
+from registry.lifecycle import Desk
+from registry.release import champions, incumbent, register
 from registry.tracking import MlflowTracker
 from supply_chain.recipe import Recipe
 from supply_chain.settings import Settings
 from supply_chain.store import Store
 from tests.registry.evidence import evidence_for, store_artifact
+from tests.registry.work import FLEET
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +69,7 @@ def test_registered_and_promoted_over_http(served: Settings, tiny_recipe: Recipe
         evidence = evidence_for(tiny_recipe, artifact, store, champion=rival.artifact_digest if rival else None)
         release = register(tiny_recipe, artifact, *evidence, tracker.run_id, served, store)
         assert register(tiny_recipe, artifact, *evidence, tracker.run_id, served, store) == release
-        found.append(promote(release, served, store))
+        found.append(Desk(FLEET, served, store).promote(release))
     assert [(r.version, r.aliases) for r in found] == [(1, ["champion"]), (2, ["champion"])]
     assert [r.version for r in champions(served)] == [2]
     client = MlflowClient(served.tracking_uri, served.tracking_uri)

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from registry.fleet import Fleet
+from registry.lifecycle import Desk
 from registry.manifest import publish
-from registry.release import Release, promote, register
+from registry.release import Release, register
 from supply_chain.recipe import Recipe
 from supply_chain.settings import Settings
 from supply_chain.store import Store
@@ -26,7 +27,7 @@ def two_champions(home: Path) -> None:
         evidence = evidence_for(recipe, artifact, store, champion=champion)
         release = register(recipe, artifact, *evidence, "t1", settings, store)
         if not (salt == "a" and release.aliases == ["previous"]):  # a resumed attempt goes on with the second
-            promote(release, settings, store)
+            Desk(FLEET, settings, store).promote(release)
         champion = artifact.digest
 
 

@@ -1,0 +1,158 @@
+"""The generations of the routing manifest on disk: numbered files, each naming the digest of the one before.
+
+`routing-manifest.json` is a copy of the one in force. A generation is written first, then logged,
+then copied; a process killed in between leaves a whole generation that the next call puts in force.
+"""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+from registry.decisions import Logged, Published
+from registry.routing import SCHEMA, RoutingManifest
+from registry.seen import Look, Seen
+from supply_chain.errors import CorruptData, InvalidInput
+from supply_chain.identity import canonical_json
+from supply_chain.settings import Settings
+
+CURRENT = "routing-manifest.json"
+
+
+@dataclass(frozen=True)
+class PublishedManifest:
+    """One generation, its file and the file's digest. `new` tells whether this call made it."""
+
+    manifest: RoutingManifest
+    path: Path
+    sha256: str
+    new: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """One generation's file, its SHA-256 and that of the file before."""
+
+    path: Path
+    sha256: str
+    previous: str | None
+
+
+def folder(settings: Settings) -> Path:
+    """Where generations are kept."""
+    return settings.home / "manifests"
+
+
+def text(manifest: RoutingManifest) -> str:
+    """A generation's bytes."""
+    return canonical_json(manifest) + "\n"
+
+
+def load_manifest(path: Path) -> RoutingManifest:
+    """A manifest file. Raises InvalidInput with every fault against `manifest.schema.json`."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} is not a whole manifest: {error}") from None
+    try:
+        return RoutingManifest.model_validate(data)
+    except ValidationError:
+        faults = list(Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).iter_errors(data))
+        shown = "\n".join(f"  {'.'.join(map(str, f.absolute_path)) or 'manifest'}: {f.message[:200]}" for f in faults)
+        raise InvalidInput(f"{path}: {len(faults)} faults against {SCHEMA.name}\n{shown}") from None
+
+
+def history(settings: Settings) -> list[PublishedManifest]:
+    """Every generation, oldest first, read in full. Raises CorruptData when one is missing, cut short or edited."""
+    return [PublishedManifest(_read(link.path)[0], link.path, link.sha256) for link in links(settings, trust=False)]
+
+
+def links(settings: Settings, trust: bool = True) -> list[Link]:
+    """The chain of generations. With `trust`, a file that did not change since it was read is not read again.
+
+    Raises CorruptData when a generation is missing, cut short, edited or follows another one.
+    """
+    found: list[Link] = []
+    seen = Seen(settings.home / "verified" / "manifests.json")
+    for path in sorted(folder(settings).glob("[0-9]*.json")):
+        number = len(found) + 1
+        if path.name != f"{number:06d}.json":
+            raise CorruptData(f"generation {number:06d}.json is missing before {path}: restore it from a backup")
+        known = seen.get(path) if trust else None
+        link = Link(path, known[0], known[1] or None) if known else _link(path, number, seen)
+        expected = found[-1].sha256 if found else None
+        if link.previous != expected:
+            raise CorruptData(
+                f"{path} names {_short(link.previous)} as the generation before it, found {_short(expected)}: "
+                f"one of the two files was edited. {_cure(path)}"
+            )
+        found.append(link)
+    seen.save()
+    return found
+
+
+def check(settings: Settings, past: list[Link], log: list[Logged]) -> None:
+    """Raises CorruptData unless log, generations and the one in force tell one story."""
+    published = [logged.entry.what for logged in log if isinstance(logged.entry.what, Published)]
+    current = folder(settings) / CURRENT
+    force = sha256(current.read_bytes()).hexdigest() if current.exists() else None
+    if force and force not in {link.sha256 for link in past}:
+        last = past[-1].path.name if past else "no generation at all"
+        raise CorruptData(
+            f"{current} and the last generation ({last}) differ: one of them was edited. See which one is right; "
+            f"restore the generation from a backup, or remove {CURRENT} to have it written anew."
+        )
+    if force and force not in {what.sha256 for what in published[-2:]}:
+        raise CorruptData(
+            f"{current} is not one of the last two generations that the decision log published: restore the log from "
+            f"a backup, or remove {CURRENT} to have it written anew."
+        )
+    for what in published:
+        if what.generation > len(past) or past[what.generation - 1].sha256 != what.sha256:
+            raise CorruptData(
+                f"the decision log published {_short(what.sha256)} as generation {what.generation}, which is not the "
+                f"file in {folder(settings)}: restore the file from a backup"
+            )
+
+
+def check_heads(manifests: list[PublishedManifest], log: list[Logged]) -> None:
+    """Raises CorruptData when a generation was made from other decisions than the log now tells."""
+    for published in manifests:
+        said = published.manifest.decisions
+        if said.entries and (len(log) < said.entries or log[said.entries - 1].sha256 != said.head):
+            raise CorruptData(
+                f"generation {published.manifest.generation} was made after entry {said.entries} ({_short(said.head)}) "
+                f"of the decision log, which is not there any more: the log was edited. Restore it from a backup."
+            )
+
+
+def _link(path: Path, number: int, seen: Seen) -> Link:
+    look = Look([path])
+    manifest, data = _read(path)
+    if manifest.generation != number:
+        raise CorruptData(f"{path} says that it is generation {manifest.generation}: it was edited. {_cure(path)}")
+    digest = sha256(data).hexdigest()
+    seen.put(look, digest, manifest.previous or "")
+    return Link(path, digest, manifest.previous)
+
+
+def _read(path: Path) -> tuple[RoutingManifest, bytes]:
+    try:
+        manifest = load_manifest(path)
+    except InvalidInput as error:
+        raise CorruptData(f"generation {int(path.stem)} was damaged or edited: {error}. {_cure(path)}") from None
+    data = path.read_bytes()
+    if data != text(manifest).encode():
+        raise CorruptData(f"{path} was edited: it is not in the form that publish writes. {_cure(path)}")
+    return manifest, data
+
+
+def _short(digest: str | None) -> str:
+    return digest[:12] if digest else "none"
+
+
+def _cure(path: Path) -> str:
+    return f"Restore it from a backup, or move {path.parent} away to start again at generation 1."

@@ -1,0 +1,175 @@
+"""The life of a release: candidate, challenger, champion, previous, retired.
+
+A change is checked first, as a whole fleet; then it is logged, which is the moment it happens; then
+the manifest is published and MLflow's aliases follow. A process that is killed or loses MLflow after
+the log entry leaves the rest to the next command, which brings both up to the log.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evals.records import Scorecard
+from registry.aliases import follow
+from registry.decisions import RELEASES, Act, Log, Moved, Standing, standings, whoami
+from registry.fleet import Fleet
+from registry.generations import PublishedManifest
+from registry.manifest import compose, put_in_force
+from registry.release import incumbent_of
+from registry.server import KEY, retried
+from registry.verification import Live, verified
+from registry.versions import Release, release_of
+from supply_chain.errors import EvidenceMismatch, InvalidInput, Unavailable
+from supply_chain.settings import Settings
+from supply_chain.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from registry.release import Incumbent
+
+Standings = dict[str, Standing]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where releases are decided: one fleet, its log, its manifest and its aliases in MLflow."""
+
+    fleet: Fleet
+    settings: Settings
+    store: Store
+
+    def promote(self, release: Release, act: Act | None = None) -> Release:
+        """Makes a release the champion; the champion before it becomes `previous`.
+
+        Nothing that `release` or its tags say is believed. Raises EvidenceMismatch when the evidence
+        does not bear the promotion or names another champion than today's, CorruptData for damaged
+        bytes, InvalidInput when the fleet would not fit together.
+        """
+        act = act or Act(whoami(), release.headline)
+        name, version = release.name, release.version
+        live = retried(self.settings, lambda client: _claimed(client, name, version))
+        evidence = verified(live, self.store)
+
+        def decide(now: Standings) -> Moved | None:
+            standing = now.get(name, Standing())
+            if standing.champion == version:
+                return None
+            if version in standing.retired:
+                raise InvalidInput(f"{name} version {version} is retired: change the recipe to make another version")
+            digest = evidence.artifact.digest
+            rival = retried(self.settings, lambda client: incumbent_of(client, name, digest, self.settings))
+            _check_rival(live, evidence.scorecard.record, rival)
+            return Moved(
+                action="promote",
+                model=name,
+                version=version,
+                replaced=standing.champion,
+                rival=rival.version if rival else None,
+                claims=live.claims,
+            )
+
+        self._change(decide, act)
+        return retried(self.settings, lambda client: release_of(client, name, version))
+
+    def waits(self, release: Release) -> str | None:
+        """Why a program may not promote this release, or None."""
+        standing = standings(Log(self.settings.home).entries()).get(release.name, Standing())
+        name, version = release.name, release.version
+        if version in standing.retired:
+            return f"{name} version {version} is retired; change the recipe and run it to make another version"
+        if version in standing.withdrawn:
+            return f"{name} version {version} was rolled back from: supply-chain promote {name} --version {version}"
+        return None
+
+    def rollback(self, name: str, act: Act, version: int | None = None) -> Moved:
+        """Returns to a former champion (by default the one before), whose bytes are verified again.
+
+        Raises InvalidInput when there is none, EvidenceMismatch or CorruptData when it is not intact.
+        """
+
+        def decide(now: Standings) -> Moved:
+            standing = now.get(name, Standing())
+            to = version or standing.previous
+            if to is None or to not in standing.line:
+                line = ", ".join(map(str, standing.line)) or "none"
+                wanted = f"version {version}" if version else "the version before"
+                raise InvalidInput(f"{name} cannot go back to {wanted}: its former champions are {line}")
+            verified(Live(name, to, standing.claims[to]), self.store)
+            return Moved(action="rollback", model=name, version=to, replaced=standing.champion)
+
+        return self._change(decide, act)
+
+    def retire(self, name: str, act: Act, version: int | None = None) -> Moved:
+        """Takes a version (by default the champion) out of the fleet for good. Raises InvalidInput."""
+
+        def decide(now: Standings) -> Moved:
+            standing = now.get(name, Standing())
+            what = version or standing.champion
+            if what is None:
+                raise InvalidInput(f"{name} has no champion: name the version to retire")
+            if what in standing.retired:
+                raise InvalidInput(f"{name} version {what} is retired already")
+            retried(self.settings, lambda client: release_of(client, name, what))
+            return Moved(action="retire", model=name, version=what, replaced=standing.champion)
+
+        return self._change(decide, act)
+
+    def publish(self, act: Act | None = None) -> PublishedManifest:
+        """Brings manifest and aliases up to the log: what a killed command left is done here."""
+        with self.store.locked(RELEASES):
+            return self._bring_up(standings(Log(self.settings.home).entries()), act or Act(whoami(), "published"))
+
+    def _change(self, decide: Callable[[Standings], Moved | None], act: Act) -> Moved:
+        log = Log(self.settings.home)
+        with self.store.locked(RELEASES):
+            now = standings(log.entries())
+            what = decide(now)
+            if what is not None:
+                after = {**now, what.model: now.get(what.model, Standing()).after(what)}
+                compose(champions_of(after), self.fleet, self.settings, self.store)
+                log.append(what, act)
+            self._bring_up(standings(log.entries()), act)
+            return what  # type: ignore[return-value]
+
+    def _bring_up(self, now: Standings, act: Act) -> PublishedManifest:
+        content = compose(champions_of(now), self.fleet, self.settings, self.store)
+        published = put_in_force(content, self.settings, act)
+        try:
+            follow(now, self.settings)
+        except Unavailable as error:
+            raise Unavailable(
+                f"generation {published.manifest.generation} is in force and logged; MLflow's aliases will follow with "
+                f"the next command, since {error}"
+            ) from error
+        return published
+
+
+def champions_of(now: Standings) -> list[Live]:
+    """Every champion, as the log says."""
+    return [
+        Live(name, standing.champion, standing.claims[standing.champion])
+        for name, standing in sorted(now.items())
+        if standing.champion is not None
+    ]
+
+
+def _claimed(client: "MlflowClient", name: str, version: int) -> Live:
+    current = release_of(client, name, version)
+    live = Live.of(current)
+    if client.get_run(current.run_id).data.tags.get(KEY) != current.tags["release"]:
+        raise EvidenceMismatch(f"{name} version {version}: its tags are those of another release. Register it again.")
+    return live
+
+
+def _check_rival(live: Live, card: Scorecard, rival: "Incumbent | None") -> None:
+    """The champion may have changed since the evaluation, or another process was faster."""
+    champion = card.contestant("champion")
+    measured, expected = champion.model_digest if champion else None, rival.artifact_digest if rival else None
+    if measured != expected:
+        today = f"version {rival.version} ({rival.artifact_digest[:12]})" if rival else "none"
+        then = f"the champion {measured[:12]}" if measured else "no champion"
+        raise EvidenceMismatch(
+            f"{live.name} version {live.version} was compared with {then}; the champion to compare with is "
+            f"{today}. Evaluate it against that one and register it again."
+        )

@@ -1,0 +1,110 @@
+"""Verifies what is live: every byte once, and again when a file was touched. See `seen.py`."""
+
+import json
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from registry.evidence import Claims, Evidence, reread
+from registry.routing import ArtifactAt, Base, LatencyMs, MlflowVersion, Model, ServedPrompt
+from registry.seen import Look, stamp
+from registry.versions import Quality, Release
+from supply_chain.errors import CorruptData, EvidenceMismatch
+from supply_chain.identity import canonical_json, identity
+from supply_chain.serving import read_serving
+from supply_chain.settings import Settings
+from supply_chain.store import ENTRY, Store, write_atomically
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Live:
+    """A version that is, or is about to be, champion."""
+
+    name: str
+    version: int
+    claims: Claims
+
+    @classmethod
+    def of(cls, release: Release) -> "Live":
+        """What MLflow's tags say. Raises EvidenceMismatch."""
+        return cls(release.name, release.version, release.claims())
+
+
+def verified(live: Live, store: Store) -> Evidence:
+    """The evidence of a version that may be promoted or published; every byte is read.
+
+    Raises EvidenceMismatch or CorruptData that name the version.
+    """
+    try:
+        evidence = reread(live.claims, store)
+    except (EvidenceMismatch, CorruptData) as error:
+        raise type(error)(f"{live.name} version {live.version}: {error}") from error
+    if not evidence.decision.record.promoted:
+        raise EvidenceMismatch(
+            f"{live.name} version {live.version} was refused and cannot be champion. "
+            f"{evidence.decision.record.headline}"
+        )
+    return evidence
+
+
+def model_of(live: Live, store: Store, settings: Settings, trust: bool = True) -> Model:
+    """The manifest's entry about a verified version. Raises what `verified` raises.
+
+    With `trust`, a version whose files were not touched since they were verified is not read again.
+    """
+    key = identity("verified", VERSION, name=live.name, number=live.version, release=live.claims.key)
+    path = settings.home / "verified" / f"{key}.json"
+    known = path.read_bytes() if trust and path.exists() else b""
+    model = _kept(known) if known else None
+    if model is None:
+        look = Look(_files(live, store))
+        model = _model(live, verified(live, store))
+        if look.settled:
+            stamps = dict(zip(look.paths, look.stamps, strict=True))
+            write_atomically(path, canonical_json({"files": stamps, "model": model}))
+    return model.model_copy(update={"artifact": model.artifact.model_copy(update={"uri": _uri(live, store)})})
+
+
+def _kept(data: bytes) -> Model | None:
+    try:
+        kept = json.loads(data)
+        same = all(stamp(path) == found for path, found in kept["files"].items())
+        return Model.model_validate(kept["model"]) if same and kept["files"] else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+        return None  # a file is gone or the cache is of another release of this code: verify in full
+
+
+def _files(live: Live, store: Store) -> list[str]:
+    """Every file of the four objects; none where one is not here yet, and then nothing is kept."""
+    folders = [
+        store.root / kind / getattr(live.claims, kind).key for kind in ("artifact", "scorecard", "decision", "report")
+    ]
+    if not all((folder / ENTRY).exists() for folder in folders):
+        return []
+    return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def _uri(live: Live, store: Store) -> str:
+    key = live.claims.artifact.key
+    return f"{store.remote}/artifact/{key}" if store.remote else (store.root / "artifact" / key).resolve().as_uri()
+
+
+def _model(live: Live, evidence: Evidence) -> Model:
+    artifact, record, card = evidence.artifact, evidence.artifact.record, evidence.scorecard.record
+    candidate = evidence.candidate
+    return Model(
+        name=live.name,
+        mlflow=MlflowVersion(name=live.name, version=live.version),
+        artifact=ArtifactAt(uri="", sha256=artifact.digest, format=record.format, size_bytes=artifact.size_bytes),
+        chat_template_sha256=record.chat_template_sha256,
+        tokenizer_sha256=record.tokenizer_sha256,
+        prompt=ServedPrompt(block=read_serving(artifact.path).prompt, sha256=record.prompt_sha256),
+        labels=record.labels,
+        base=Base(name=record.base_name, digest=record.base_digest),
+        license=record.license,
+        quality=Quality(metric=card.metric, **candidate.metric(card.metric).model_dump()),
+        latency_ms=LatencyMs(p50=candidate.p50_ms, p95=candidate.p95_ms),
+        size_bytes=candidate.size_bytes,
+    )

@@ -1,0 +1,101 @@
+"""Starting a recipe, asking what a run would do, and looking at the machine."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from assets.doctor import examine
+from assets.plan import plan
+from assets.project import Project
+from assets.starter import start_recipe
+from supply_chain.errors import InvalidInput
+from tests.assets.conftest import load
+
+
+def whys(project: Project) -> dict[str, str | None]:
+    return {one.asset.rpartition("/")[2]: one.why for one in plan(load(project), project)}
+
+
+def test_a_plan_names_what_a_change_makes_anew(made_once: Project) -> None:
+    assert set(whys(made_once).values()) == {None}
+    path = made_once.settings.recipes / "tiny_reviews.yaml"
+    before, data = path.read_text(), made_once.settings.root / "data/tiny_reviews.csv"
+    rows = data.read_bytes()
+    try:
+        load(made_once, ("quantization_loss: 1.0", "quantization_loss: 0.9"))
+        changed = {name: why for name, why in whys(made_once).items() if why}
+        assert changed == {
+            "decision": "its part of the recipe changed",
+            "report": "follows decision",
+            "registered_model": "follows decision, report",
+            "champion": "follows decision, registered_model, report",
+        }
+        path.write_text(before)
+        data.write_bytes(rows + b"one more good sentence,positive,r99\n")
+        assert whys(made_once)["curated_data"] == "the source's bytes changed"
+        assert whys(made_once)["splits"] == "follows curated_data"
+    finally:
+        path.write_text(before)
+        data.write_bytes(rows)
+
+
+def test_before_the_first_run_everything_is_to_be_made(project: Project) -> None:
+    assert set(whys(project).values()) == {"was never made"}
+
+
+def hostile_csv(project: Project, columns: tuple[str, str], labels: list[str]) -> Path:
+    path = project.settings.root / "data" / "what, {a}: name.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(columns)
+        writer.writerows(("some text", label) for label in labels)
+    return path
+
+
+def test_a_started_recipe_is_valid_whatever_the_file_holds(project: Project) -> None:
+    data = hostile_csv(project, ("the: text", "{label}"), ["a: b", '"quoted"', "x\ny", "#no"])
+    path = start_recipe("mine", data, "the: text", "{label}", "team:me", project)
+    recipe = load_named(path, project)
+    assert (recipe.data.text, recipe.data.label.column) == ("the: text", "{label}")
+    assert recipe.data.format.delimiter == ";"
+    with pytest.raises(InvalidInput, match="is there already"):
+        start_recipe("mine", data, "the: text", "{label}", "team:me", project)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "labels", "said"),
+    [
+        ("mine", "txt", ["a", "b"], "no column txt; it has text, label"),
+        ("mine", "text", ["a", "a"], "holds 1 labels; expected 2 to 200"),
+        ("Mine!", "text", ["a", "b"], "name"),
+    ],
+)
+def test_what_cannot_become_a_recipe_writes_nothing(
+    project: Project, name: str, text: str, labels: list[str], said: str
+) -> None:
+    before = sorted(project.settings.recipes.iterdir())
+    with pytest.raises(InvalidInput, match=said):
+        start_recipe(name, hostile_csv(project, ("text", "label"), labels), text, "label", "team:me", project)
+    assert sorted(project.settings.recipes.iterdir()) == before
+
+
+def test_data_outside_the_project_are_refused(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("text,label\na,b\nc,d\n")
+    with pytest.raises(InvalidInput, match="lies outside the project"):
+        start_recipe("mine", tmp_path / "data.csv", "text", "label", "team:me", project)
+
+
+def test_the_doctor_says_what_to_do(project: Project) -> None:
+    found = {one.what: one for one in examine(project)}
+    assert found["project"].cure is None
+    assert found["trl"].found.startswith("1.")
+    (project.settings.recipes / "base_models.yaml").write_text("models: []\n")
+    (broken,) = [one for one in examine(Project(project.settings)) if one.what == "project"]
+    assert broken.cure == "supply-chain validate"
+
+
+def load_named(path: Path, project: Project):
+    from supply_chain.recipe import load_recipe
+
+    return load_recipe(path, project.catalogue.surroundings(project.settings.root))
