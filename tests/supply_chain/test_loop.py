@@ -34,9 +34,8 @@ def test_the_best_measured_weights_are_kept_and_a_run_without_better_ones_stops(
         return train(job, tracker)
 
     stopping = {"every_steps": 4, "patience": 2}
-    stopped = run(
-        "a", max_steps=60, learning_rate=0.05, scheduler="constant_with_warmup", warmup=0.0, stopping=stopping
-    )
+    wild = {"learning_rate": 0.05, "scheduler": "constant_with_warmup", "warmup": 0.0}
+    stopped = run("a", max_steps=60, stopping=stopping, **wild)
     points = stopped.record.validation
     best = max(points, key=lambda point: point.value)
     assert stopped.record.steps < 60
