@@ -106,13 +106,13 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
 def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
     job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
     torch.set_num_threads(compute.threads)
+    checkpoint = last_checkpoint(work)
+    marks = MarkWhole(seconds_before(checkpoint))
     trainable = plan.opened()
     adapter = hasattr(trainable.model, "peft_config")
     tokens = sum(plan.rows["length"]) if trainable.below is not None else 0
     check_disk(trainable.model, adapter, 4 * tokens * int(trainable.model.config.hidden_size), work)
     states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
-    checkpoint = last_checkpoint(work)
-    marks = MarkWhole(seconds_before(checkpoint))
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
     trainer = LabelLossTrainer(
