@@ -16,6 +16,7 @@ from registry.generations import load_manifest
 from registry.lifecycle import champions_of
 from registry.manifest import compose, put_in_force
 from registry.seen import _SETTLED_NS
+from registry.signing import Key
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.part import Surroundings
 from supply_chain.settings import Settings
@@ -75,7 +76,9 @@ def main() -> None:
 def _publish(settings: Settings, store: Store) -> tuple[float, Path]:
     started = time.perf_counter()
     now = standings(Log(settings.home).entries())
-    published = put_in_force(compose(champions_of(now), FLEET, settings, store), settings, ME)
+    published = put_in_force(
+        compose(champions_of(now), FLEET, settings, store), Key.of(FLEET.signing, settings), settings, ME
+    )
     return time.perf_counter() - started, published.path
 
 

@@ -18,6 +18,7 @@ from registry.manifest import compose, put_in_force
 from registry.release import incumbent_of
 from registry.routing import FleetContent
 from registry.server import KEY, retried
+from registry.signing import Key
 from registry.verification import Live, verified
 from registry.versions import Release, release_of
 from supply_chain.errors import EvidenceMismatch, InvalidInput, Unavailable
@@ -141,7 +142,7 @@ class Desk:
         return compose(champions_of(now), self.fleet, self.settings, self.store)
 
     def _bring_up(self, now: Standings, content: FleetContent, act: Act) -> PublishedManifest:
-        published = put_in_force(content, self.settings, act)
+        published = put_in_force(content, Key.of(self.fleet.signing, self.settings), self.settings, act)
         try:
             follow(now, self.settings)
         except Unavailable as error:

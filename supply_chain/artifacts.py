@@ -20,6 +20,7 @@ from supply_chain.hub import chat_template_digest, tokenizer_digest
 from supply_chain.inference import Loaded, keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
+from supply_chain.lineage import origins
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
 from supply_chain.records import Artifact, Trained
@@ -135,6 +136,7 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         prompt_sha256=job.prompt_sha256,
         labels=job.labels,
         runtime=", ".join(f"{name} {version(name)}" for name in libraries),
+        origins=origins(job),
     )
 
 

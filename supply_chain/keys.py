@@ -5,11 +5,12 @@ Raise a stage's version when its code would make something else from the same in
 
 from supply_chain.identity import identity
 from supply_chain.job import Job
+from supply_chain.lineage import origins
 from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 4, "quantized": 4}
+VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 
 
 def adapter_key(job: Job) -> str:
@@ -30,7 +31,12 @@ def adapter_key(job: Job) -> str:
 def merged_key(job: Job, trained: Stored[Trained]) -> str:
     """What decides the merged model's bits."""
     return identity(
-        "merged", VERSIONS["merged"], adapter=trained.digest, base=job.base.digest, prompt=job.prompt_sha256
+        "merged",
+        VERSIONS["merged"],
+        adapter=trained.digest,
+        base=job.base.digest,
+        prompt=job.prompt_sha256,
+        origins=origins(job),
     )
 
 
@@ -40,6 +46,7 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         "quantized",
         VERSIONS["quantized"],
         merged=merged.digest,
+        origins=origins(job),
         scheme=scheme,
         splits=job.splits.digest,
         seed=job.settings.seed,

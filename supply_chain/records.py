@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from supply_chain.recipe.data import Sensitivity
 from supply_chain.store import Record
 
 
@@ -164,6 +165,17 @@ class Trained(Record):
     """Step whose weights were kept; None: the last."""
 
 
+class Origin(BaseModel):
+    """Something that weights were made from, and what its owner allows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["base", "data", "teacher"]
+    name: str
+    license: str
+    sensitivity: Sensitivity = "public"
+    zone: str = "any"
+
+
 class Artifact(Record):
     """Weights and tokenizer that can be loaded and served alone."""
 
@@ -183,6 +195,8 @@ class Artifact(Record):
     labels: list[str]
     runtime: str
     """What loads it: `transformers 5.23.0, bitsandbytes 0.50.2`."""
+    origins: list[Origin] = []
+    """Everything it was made from; its terms are theirs taken together."""
 
 
 class Predictions(Record):
