@@ -253,7 +253,9 @@ def _path(name: str, project: Any) -> Path:
 def _load(name: str, project: Any) -> Any:
     from supply_chain.recipe import load_recipe
 
-    return load_recipe(_path(name, project), project.catalogue.surroundings(project.settings.root))
+    return load_recipe(
+        _path(name, project), project.catalogue.surroundings(project.settings.root, project.settings.recipes)
+    )
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Estimates with 95 % intervals from a cluster bootstrap.
+"""Estimates with 95 % intervals: of shares of rows by a score interval, of other metrics by a cluster bootstrap.
 
 Sentences of one review are not independent, so whole groups are drawn with replacement
 (Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8; Field and Welsh
@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.intervals import effective_rows, paired_interval, share_interval
 from evals.metrics import Floats, Statistic, by_label, statistics, tally
 from evals.records import Estimate, LabelScore
 from supply_chain.errors import InvalidInput
@@ -20,6 +21,7 @@ from supply_chain.recipe.data import Task
 
 _CELLS = 1 << 22
 _TAIL = 0.025
+_ROWS = ("accuracy", "exact_match")
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,31 @@ class Bench:
             )
 
     def estimate(self, metric: str, answers: Sequence[str]) -> Estimate:
-        """One of the task's metrics for `answers`, one a row.
-
-        When every answer is right (or wrong) all draws agree; the exact bound of Clopper and
-        Pearson (1934) over the groups is given instead of an interval of no width.
-        """
-        counts = self._counts(answers)
-        return self._estimate(self._statistics[metric], counts, self._resample(counts))
+        """One of the task's metrics for `answers`, one a row: see `estimates`."""
+        return self.estimates(answers)[metric]
 
     def estimates(self, answers: Sequence[str]) -> dict[str, Estimate]:
-        """All of the task's metrics, by name."""
+        """All of the task's metrics, by name.
+
+        Shares of rows have a score interval, others the bootstrap's. When every answer is right (or
+        wrong) all draws agree; then the exact bound of Clopper and Pearson (1934) over the groups is
+        given instead of an interval of no width.
+        """
         counts = self._counts(answers)
-        draws = self._resample(counts)
-        return {name: self._estimate(statistic, counts, draws) for name, statistic in self._statistics.items()}
+        draws, rows = self._resample(counts), self._shares(answers)
+        found = {}
+        for name, statistic in self._statistics.items():
+            mean, bound = float(statistic(counts.sum(axis=0)[None])[0]), _TAIL ** (1 / self._size)
+            if mean >= 1:
+                found[name] = Estimate(mean=1.0, low=bound, high=1.0, n=len(self.truth))
+            elif mean <= 0:
+                found[name] = Estimate(mean=0.0, low=0.0, high=1 - bound, n=len(self.truth))
+            elif name in rows:
+                low, high = share_interval(mean, effective_rows(rows[name], self._group_of, self._size))
+                found[name] = Estimate(mean=mean, low=low, high=high, n=len(self.truth))
+            else:
+                found[name] = self._interval(mean, statistic(draws))
+        return found
 
     def by_label(self, answers: Sequence[str]) -> list[LabelScore]:
         """Precision, recall and F1 of every label (or field) that is true or answered somewhere."""
@@ -86,20 +100,41 @@ class Bench:
         low, high = np.quantile((parts / np.maximum(wholes, 1))[wholes > 0], [_TAIL, 1 - _TAIL])
         return Estimate(mean=part / whole, low=float(low), high=float(high), n=int(whole))
 
-    def _estimate(self, statistic: Statistic, counts: Floats, draws: Floats) -> Estimate:
-        mean = float(statistic(counts.sum(axis=0)[None])[0])
-        bound = _TAIL ** (1 / self._size)
-        if mean >= 1:
-            return Estimate(mean=1.0, low=bound, high=1.0, n=len(self.truth))
-        if mean <= 0:
-            return Estimate(mean=0.0, low=0.0, high=1 - bound, n=len(self.truth))
-        return self._interval(mean, statistic(draws))
-
     def difference(self, metric: str, contestant: Sequence[str], against: Sequence[str]) -> Estimate:
-        """Metric of `contestant` minus that of `against`, both on the same draws."""
+        """Metric of `contestant` minus that of `against`, on the same rows.
+
+        Shares of rows have a paired score interval. Others have the bootstrap's on the same draws,
+        but no narrower than that of the rows where the two part: where they hardly differ the draws
+        agree by chance, and would call two models equal that nobody has told apart.
+        """
+        low, high = self._paired(contestant, against)
         statistic, one, other = self._statistics[metric], self._counts(contestant), self._counts(against)
         mean = float((statistic(one.sum(axis=0)[None]) - statistic(other.sum(axis=0)[None]))[0])
-        return self._interval(mean, statistic(self._resample(one)) - statistic(self._resample(other)))
+        if metric in _ROWS:
+            return Estimate(mean=mean, low=low, high=high, n=len(self.truth))
+        drawn = self._interval(mean, statistic(self._resample(one)) - statistic(self._resample(other)))
+        half = (high - low) / 2
+        ends = {"low": min(drawn.low, mean - half), "high": max(drawn.high, mean + half)}
+        return drawn.model_copy(update=ends)
+
+    def discordant(self, contestant: Sequence[str], against: Sequence[str]) -> tuple[int, int]:
+        """Rows that only `contestant` has right, and rows that only `against` has."""
+        apart = self._right(contestant) - self._right(against)
+        return int((apart > 0).sum()), int((apart < 0).sum())
+
+    def _paired(self, contestant: Sequence[str], against: Sequence[str]) -> tuple[float, float]:
+        apart = self._right(contestant) - self._right(against)
+        share = effective_rows(apart, self._group_of, self._size) / len(apart)
+        wins, losses = self.discordant(contestant, against)
+        return paired_interval(wins * share, losses * share, len(apart) * share)
+
+    def _right(self, answers: Sequence[str]) -> Floats:
+        return (np.asarray(self.truth) == np.asarray(answers)).astype(np.float64)
+
+    def _shares(self, answers: Sequence[str]) -> dict[str, Floats]:
+        """What each row counts (0 or 1) in the metrics that are shares of rows."""
+        right, valid = self._right(answers), np.array([answer != "" for answer in answers], dtype=np.float64)
+        return {"accuracy": right, "exact_match": right, "valid": valid}
 
     def mean(self, values: Floats) -> Estimate:
         """Mean of one value a row."""

@@ -48,6 +48,12 @@ class Difference(Evidence):
     against: str
     metric: Metric
     estimate: Estimate
+    wins: int = 0
+    """Rows that only `contestant` has exactly right."""
+    losses: int = 0
+    """Rows that only `against` has exactly right."""
+    p_value: float = 1.0
+    """McNemar's mid-P of wins and losses, adjusted by Holm over the contestant's comparisons."""
 
 
 class Contestant(Evidence):

@@ -154,6 +154,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "candidate": evidence.candidate,
         "full": card.contestant("specialist"),
         "metric": card.metric,
+        "margin": evidence.recipe.promote.champion_margin,
         "metric_name": TITLES[card.metric],
         "other_metrics": {n: TITLES[n] for n in evidence.candidate.metrics if n != card.metric},
         "noun": "Field" if card.task == "extraction" else "Label",

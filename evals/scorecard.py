@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.estimate import Bench
+from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Contestant, Difference, Prediction, Scorecard
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
@@ -95,21 +97,32 @@ def _score(
         rows=len(rows),
         groups=len(set(bench.groups)),
         contestants=[_contestant(entry, bench, recipe) for entry in entries.values()],
-        differences=[
-            Difference(
-                contestant=one,
-                against=other,
-                metric=spec.metric,
-                estimate=bench.difference(spec.metric, entries[one].answers, entries[other].answers),
-            )
-            for one, other in _pairs(list(entries), candidate)
-        ],
+        differences=_differences(entries, bench, spec.metric, candidate),
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
         kpis=spec.kpis,
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
     return scorecard
+
+
+def _differences(entries: dict[str, Entry], bench: Bench, metric: Metric, candidate: str) -> list[Difference]:
+    pairs = _pairs(list(entries), candidate)
+    parted = [bench.discordant(entries[one].answers, entries[other].answers) for one, other in pairs]
+    p_values = holm([mcnemar(*rows) for rows in parted])
+    p_values = holm([mcnemar(*rows) for rows in parted])
+    return [
+        Difference(
+            contestant=one,
+            against=other,
+            metric=metric,
+            estimate=bench.difference(metric, entries[one].answers, entries[other].answers),
+            wins=wins,
+            losses=losses,
+            p_value=p_value,
+        )
+        for (one, other), (wins, losses), p_value in zip(pairs, parted, p_values, strict=True)
+    ]
 
 
 def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:

@@ -11,13 +11,14 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.intervals import rows_to_settle
 from evals.metrics import TITLES
 from evals.records import Contestant, Estimate, Reason, Scorecard, Verdict
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.schema import Promote
 from supply_chain.store import Record, Store, Stored
 
-VERSION = 1
+VERSION = 2
 FILE = "decision.json"
 
 
@@ -111,6 +112,7 @@ def _minimum(required: float, card: Scorecard, candidate: Contestant) -> Check:
     sentence = (
         f"{metric[0].upper()}{metric[1:]} is {found.mean:.3f} (95 % interval {low} to {found.high:.3f}, "
         f"{found.n} rows); its lower bound {'reaches' if passed else 'does not reach'} the required {required:g}."
+        f"{'' if passed else _settled(found, required)}"
     )
     return Check(name="minimum", passed=passed, measured=found.low, required=required, sentence=sentence)
 
@@ -121,7 +123,7 @@ def _beats(name: str, card: Scorecard) -> Check:
         return _absent(f"beats {name}", name)
     passed = found.low > 0
     ending = "so it is better" if passed else "which does not show that it is better"
-    sentence = f"{_against(card, name, found)}, {ending}."
+    sentence = f"{_against(card, name, found)}, {ending}.{'' if passed else _settled(found, 0.0)}"
     return Check(name=f"beats {name}", passed=passed, measured=found.low, required=0.0, sentence=sentence)
 
 
@@ -135,7 +137,7 @@ def _champion(margin: float, card: Scorecard) -> Check:
     passed = found.low >= -margin
     sentence = (
         f"{_against(card, 'champion', found)}; its lower bound {'stays within' if passed else 'exceeds'} "
-        f"the allowed loss of {margin:g}."
+        f"the allowed loss of {margin:g}.{' It is better.' * (found.low > 0) if passed else _settled(found, -margin)}"
     )
     return Check(name="champion", passed=passed, measured=found.low, required=-margin, sentence=sentence)
 
@@ -203,6 +205,16 @@ def _against(card: Scorecard, name: str, found: Estimate) -> str:
         f"Against {name}, {TITLES[card.metric]} differs by {found.mean:+.3f} "
         f"(95 % interval {low} to {found.high:+.3f}, paired over {found.n} rows)"
     )
+
+
+def _settled(found: Estimate, limit: float) -> str:
+    """Whether a failed check shows that the candidate is worse, or only that too few rows were asked."""
+    if found.high < limit:
+        return " It is worse: more rows would not change that."
+    rows = rows_to_settle(found.mean, found.low, limit, found.n)
+    if rows is None:
+        return " The evidence is insufficient, and what was measured lies on the wrong side."
+    return f" The evidence is insufficient: about {rows:,} rows would settle it if the figure stayed."
 
 
 def _apart(value: float, limit: float, digits: int = 3, signed: bool = False) -> str:

@@ -15,6 +15,7 @@ VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
+    teacher = {"teacher": job.teacher.digest} if job.teacher else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
@@ -23,6 +24,7 @@ def adapter_key(job: Job) -> str:
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
         seed=job.settings.seed,
+        **teacher,
     )
 
 

@@ -156,6 +156,10 @@ class Trained(Record):
     """How a linear layer that answers with a label pools states (`last`, `mean`); None: the model's own words do."""
     micro_batch: int = 0
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
+    teacher: str | None = None
+    """Digest of the weights that taught."""
+    layers: list[int] = []
+    """The teacher's layers that a student cut from it kept."""
     validation: list[ValidationPoint] = []
     kept_step: int | None = None
     """Step whose weights were kept; None: the last."""

@@ -43,7 +43,7 @@ def test_sentences_are_for_people():
         "Against tfidf, macro-F1 differs by +0.080 (95 % interval +0.040 to +0.120, paired over 749 rows), "
         "so it is better.",
         "Against champion, macro-F1 differs by +0.020 (95 % interval +0.001 to +0.040, paired over 749 rows); "
-        "its lower bound stays within the allowed loss of 0.01.",
+        "its lower bound stays within the allowed loss of 0.01. It is better.",
         "4-bit weights lose 0.006 macro-F1 against full precision (95 % interval of the change -0.020 to +0.009); "
         "a mean loss of up to 0.02 is allowed.",
         "The 95th percentile of a decision's time is 45.0 ms, within the allowed 50 ms.",
@@ -81,6 +81,21 @@ def test_every_rival_has_a_check_of_its_own():
 def test_the_champion_may_be_missed_by_the_margin_only(low, passed):
     found = check("champion", champion="c" * 64, differences={"champion": estimate(0.0, low, 0.02)})
     assert (found.passed, found.required) == (passed, -0.01)
+
+
+@pytest.mark.parametrize(
+    ("measured", "ending"),
+    [
+        ((0.0, -0.03, 0.03), "The evidence is insufficient: about 6,741 rows would settle it if the figure stayed."),
+        ((-0.02, -0.05, 0.01), "The evidence is insufficient, and what was measured lies on the wrong side."),
+        ((-0.05, -0.08, -0.02), "It is worse: more rows would not change that."),
+        ((0.005, -0.005, 0.015), "stays within the allowed loss of 0.01."),
+    ],
+)
+def test_worse_is_told_from_too_little_evidence(measured, ending):
+    found = check("champion", champion="c" * 64, differences={"champion": estimate(*measured)})
+    assert found.sentence.endswith(ending)
+    assert found.passed is (measured[1] >= -0.01)
 
 
 def test_no_champion_is_said():
