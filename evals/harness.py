@@ -48,9 +48,11 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
         likelihoods = _score(engine, renderer, rows, folder / "task")
         seconds = engine.seconds
     tuned = (path / SERVING).exists()  # an untuned base model comes without
-    calibration = read_serving(path).calibration if tuned else Calibration()
+    serving = read_serving(path) if tuned else None
+    calibration = serving.calibration if serving else Calibration()
     write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
-    return Sat(seconds, lambda text: decide(server, calibration, text))
+    promise = serving.escalation if serving else None
+    return Sat(seconds, lambda text: decide(server, calibration, text), promise)
 
 
 def check_tokens(renderer: Renderer, rows: Sequence[Example], engine: TreeLM) -> int:

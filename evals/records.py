@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Kpis
 from supply_chain.recipe.tasks import Metric
@@ -81,6 +82,43 @@ class Contestant(Evidence):
         return self.metrics[name]
 
 
+class Bin(Evidence):
+    """Rows of like confidence: their mean confidence and the share that is right."""
+
+    rows: int
+    confidence: float
+    right: float
+
+
+class RiskPoint(Evidence):
+    """Share of mistakes when only the surest `coverage` of the rows are answered."""
+
+    coverage: float
+    risk: float
+    threshold: float
+
+
+class Kept(Evidence):
+    """What the promise came to on the test rows."""
+
+    promise: Escalation
+    escalated: Estimate
+    """Share of the rows that are passed on."""
+    risk: Estimate | None
+    """Share of mistakes among the answers kept; None if none is kept."""
+
+
+class Confidence(Evidence):
+    """How far the candidate's confidence can be trusted."""
+
+    calibration_error: float
+    brier: Estimate
+    bins: list[Bin]
+    curve: list[RiskPoint]
+    kept: Kept | None
+    """None where the recipe asks for no escalation."""
+
+
 class LabelScore(Evidence):
     """How one label, or one field, fared; None where a share has nothing to divide by."""
 
@@ -112,6 +150,8 @@ class Scorecard(Record):
     """The candidate's, in the labels' order."""
     confusion: dict[str, dict[str, int]]
     """The candidate's answers: truth, then answer, then rows; classification only."""
+    confidence: Confidence | None = None
+    """The candidate's."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

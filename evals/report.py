@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from evals.drawing import Axis
+from evals.drawing import Axis, reliability_plot, risk_plot
 from evals.kpi import mistake_prices, pricing
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
@@ -22,7 +22,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 2
+VERSION = 3
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -162,6 +162,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict,
         "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
+        "reliability": reliability_plot(card.confidence) if card.confidence else None,
+        "risk": risk_plot(card.confidence) if card.confidence else None,
         "titles": {c.name: c.title for c in card.contestants},
         "whole_matrix": len(card.labels) <= _SHOWN_LABELS,
         "confused": sorted(confused, key=lambda c: (-c[0], c[1:3]))[:_SHOWN_LABELS],

@@ -9,7 +9,7 @@ from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 4, "quantized": 4}
+VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 
 
 def adapter_key(job: Job) -> str:
@@ -28,7 +28,12 @@ def adapter_key(job: Job) -> str:
 def merged_key(job: Job, trained: Stored[Trained]) -> str:
     """What decides the merged model's bits."""
     return identity(
-        "merged", VERSIONS["merged"], adapter=trained.digest, base=job.base.digest, prompt=job.prompt_sha256
+        "merged",
+        VERSIONS["merged"],
+        adapter=trained.digest,
+        base=job.base.digest,
+        prompt=job.prompt_sha256,
+        escalation=job.recipe.evaluate.escalation,
     )
 
 
@@ -40,5 +45,6 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         merged=merged.digest,
         scheme=scheme,
         splits=job.splits.digest,
+        escalation=job.recipe.evaluate.escalation,
         seed=job.settings.seed,
     )

@@ -72,6 +72,19 @@ class Kpis(Part):
         return self
 
 
+class Escalate(Part):
+    """Answers that are not sure enough are passed on, so that of those kept no more than a share is wrong.
+
+    The threshold is chosen on half of the validation rows and stored with the artifact; see
+    `supply_chain/escalation.py`.
+    """
+
+    max_risk: float = Field(gt=0, lt=1)
+    """Largest share of mistakes among the answers kept."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Probability that the promise holds."""
+
+
 class Evaluate(Part):
     """How the candidate is measured."""
 
@@ -85,6 +98,7 @@ class Evaluate(Part):
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
+    escalation: Escalate | None = None
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
