@@ -36,6 +36,11 @@ class Axis:
         """Per cent of the axis's width, rounded so that equal values give equal text."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
+    def span(self, one: float, other: float, mean: float) -> Bar:
+        """The place of what lies between two values."""
+        start, end = self.at(min(one, other)), self.at(max(one, other))
+        return Bar(start, round(end - start, 2), self.at(mean))
+
     def bar(self, estimate: Estimate) -> Bar:
         """An estimate's place on this axis."""
         start, end = self.at(estimate.low), self.at(estimate.high)

@@ -131,6 +131,27 @@ class LabelScore(Evidence):
     f1: Estimate | None
 
 
+class Sensitivity(Evidence):
+    """The month's saving (US dollars) when one assumption is a quarter less, or more."""
+
+    assumption: str
+    less: float
+    more: float
+
+
+class Tco(Evidence):
+    """A month with the specialist against one with the generalist, mistakes left out."""
+
+    fixed_usd_per_month: float
+    usd_per_1k: float
+    usd_per_month: float
+    saving_usd_per_month: float
+    break_even_volume: int | None
+    """Decisions a month from which on it pays; None where no volume is enough."""
+    assumptions: dict[str, float]
+    sensitivity: list[Sensitivity]
+
+
 class Scorecard(Record):
     """Every contestant on the same test rows. `scorecard.json` holds the same, so the digest covers it."""
 
@@ -152,6 +173,8 @@ class Scorecard(Record):
     """The candidate's answers: truth, then answer, then rows; classification only."""
     confidence: Confidence | None = None
     """The candidate's."""
+    tco: Tco | None = None
+    """The candidate's, where the recipe states a generalist's price."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

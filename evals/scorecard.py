@@ -11,6 +11,7 @@ from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.tco import tco
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe import Recipe
@@ -18,7 +19,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 3
+VERSION = 4
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -89,6 +90,8 @@ def _score(
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
     bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
+    confidence = _confidence(bench, entries[candidate])
+    escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     scorecard = Scorecard(
         recipe=recipe.name,
         task=recipe.task,
@@ -102,7 +105,8 @@ def _score(
         differences=_differences(entries, bench, spec.metric, candidate),
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
-        confidence=_confidence(bench, entries[candidate]),
+        confidence=confidence,
+        tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")

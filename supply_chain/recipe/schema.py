@@ -63,6 +63,18 @@ class Kpis(Part):
     """Cost of one kind of mistake: `negative->positive: 0.40` (truth->answer)."""
     compute_usd_per_hour: float = Field(0.10, ge=0)
     """Price of the machine while it decides."""
+    generalist_usd_per_1k: float | None = Field(None, ge=0)
+    """What 1,000 requests to a generalist's endpoint cost; with it the report compares a month's total cost."""
+    escalation_usd: float | None = Field(None, ge=0)
+    """Cost of one answer that is passed on, human minutes included; default: a request to the generalist."""
+    training_usd: float = Field(0, ge=0)
+    """One training with its evaluation."""
+    trainings_per_year: float = Field(4, ge=0)
+    hosting_usd_per_month: float = Field(0, ge=0)
+    """What is paid whether or not it decides."""
+    review_hours_per_month: float = Field(0, ge=0)
+    """Experts' time for labels and sign-off."""
+    review_usd_per_hour: float = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _arrows(self) -> "Kpis":
