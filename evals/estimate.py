@@ -117,23 +117,31 @@ class Bench:
         ends = {"low": min(drawn.low, mean - half), "high": max(drawn.high, mean + half)}
         return drawn.model_copy(update=ends)
 
+    def share(self, hits: NDArray[np.bool_], of: NDArray[np.bool_] | None = None) -> Estimate:
+        """The share of `hits` (one a row, or one for each row of `of`), with a score interval."""
+        values = hits.astype(np.float64)
+        group_of = np.unique(self._group_of[of] if of is not None else self._group_of, return_inverse=True)[1]
+        low, high = share_interval(values.mean(), effective_rows(values, group_of, int(group_of.max()) + 1))
+        return Estimate(mean=float(values.mean()), low=low, high=high, n=len(values))
+
     def discordant(self, contestant: Sequence[str], against: Sequence[str]) -> tuple[int, int]:
         """Rows that only `contestant` has right, and rows that only `against` has."""
-        apart = self._right(contestant) - self._right(against)
+        apart = self.right(contestant) - self.right(against)
         return int((apart > 0).sum()), int((apart < 0).sum())
 
     def _paired(self, contestant: Sequence[str], against: Sequence[str]) -> tuple[float, float]:
-        apart = self._right(contestant) - self._right(against)
+        apart = self.right(contestant) - self.right(against)
         share = effective_rows(apart, self._group_of, self._size) / len(apart)
         wins, losses = self.discordant(contestant, against)
         return paired_interval(wins * share, losses * share, len(apart) * share)
 
-    def _right(self, answers: Sequence[str]) -> Floats:
+    def right(self, answers: Sequence[str]) -> Floats:
+        """1 for each row that is exactly right, else 0."""
         return (np.asarray(self.truth) == np.asarray(answers)).astype(np.float64)
 
     def _shares(self, answers: Sequence[str]) -> dict[str, Floats]:
         """What each row counts (0 or 1) in the metrics that are shares of rows."""
-        right, valid = self._right(answers), np.array([answer != "" for answer in answers], dtype=np.float64)
+        right, valid = self.right(answers), np.array([answer != "" for answer in answers], dtype=np.float64)
         return {"accuracy": right, "exact_match": right, "valid": valid}
 
     def mean(self, values: Floats) -> Estimate:

@@ -8,13 +8,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from evals.drawing import Axis
+from evals.drawing import Axis, reliability_plot, risk_plot
 from evals.kpi import mistake_prices, pricing
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
 from evals.summary import summarize
-from evals.table import interval, milliseconds, percent, size, usd
+from evals.table import interval, milliseconds, percent, signed_usd, size, usd
 from supply_chain.data.split import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.identity import canonical_json, identity
@@ -22,7 +22,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 2
+VERSION = 4
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -132,6 +132,7 @@ def _render(evidence: Evidence, folder: Path) -> Report:
         lstrip_blocks=True,
     )
     environment.filters |= {"interval": interval, "ms": milliseconds, "size": size, "usd": usd, "percent": percent}
+    environment.filters["signed_usd"] = signed_usd
     page = environment.get_template("report.html.j2").render(_view(evidence))
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "summary.md").write_text(summarize(evidence.recipe, evidence.card, evidence.verdict), encoding="utf-8")
@@ -162,6 +163,9 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict,
         "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
+        "reliability": reliability_plot(card.confidence) if card.confidence else None,
+        "risk": risk_plot(card.confidence) if card.confidence else None,
+        "saving_axis": _saving_axis(card),
         "titles": {c.name: c.title for c in card.contestants},
         "whole_matrix": len(card.labels) <= _SHOWN_LABELS,
         "confused": sorted(confused, key=lambda c: (-c[0], c[1:3]))[:_SHOWN_LABELS],
@@ -174,6 +178,14 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "names": NAMES,
         "lineage": _lineage(evidence),
     }
+
+
+def _saving_axis(card: Scorecard) -> Axis | None:
+    if card.tco is None:
+        return None
+    ends = [value for s in card.tco.sensitivity for value in (s.less, s.more)] + [card.tco.saving_usd_per_month]
+    room = 0.05 * (max(ends) - min(ends)) or 1.0
+    return Axis(min(ends) - room, max(ends) + room)
 
 
 def told(task: str, prediction: Prediction) -> tuple[str, str]:

@@ -37,6 +37,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         base=job.base.digest,
         prompt=job.prompt_sha256,
         origins=origins(job),
+        escalation=job.recipe.evaluate.escalation,
     )
 
 
@@ -49,5 +50,6 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         origins=origins(job),
         scheme=scheme,
         splits=job.splits.digest,
+        escalation=job.recipe.evaluate.escalation,
         seed=job.settings.seed,
     )

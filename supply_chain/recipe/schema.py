@@ -66,6 +66,18 @@ class Kpis(Part):
     """Cost of one kind of mistake: `negative->positive: 0.40` (truth->answer)."""
     compute_usd_per_hour: float = Field(0.10, ge=0)
     """Price of the machine while it decides."""
+    generalist_usd_per_1k: float | None = Field(None, ge=0)
+    """What 1,000 requests to a generalist's endpoint cost; with it the report compares a month's total cost."""
+    escalation_usd: float | None = Field(None, ge=0)
+    """Cost of one answer that is passed on, human minutes included; default: a request to the generalist."""
+    training_usd: float = Field(0, ge=0)
+    """One training with its evaluation."""
+    trainings_per_year: float = Field(4, ge=0)
+    hosting_usd_per_month: float = Field(0, ge=0)
+    """What is paid whether or not it decides."""
+    review_hours_per_month: float = Field(0, ge=0)
+    """Experts' time for labels and sign-off."""
+    review_usd_per_hour: float = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _arrows(self) -> "Kpis":
@@ -73,6 +85,19 @@ class Kpis(Part):
             if kind.count("->") != 1:
                 raise ValueError(f"mistakes: {kind!r} must read truth->answer")
         return self
+
+
+class Escalate(Part):
+    """Answers that are not sure enough are passed on, so that of those kept no more than a share is wrong.
+
+    The threshold is chosen on half of the validation rows and stored with the artifact; see
+    `supply_chain/escalation.py`.
+    """
+
+    max_risk: float = Field(gt=0, lt=1)
+    """Largest share of mistakes among the answers kept."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Probability that the promise holds."""
 
 
 class Evaluate(Part):
@@ -88,6 +113,7 @@ class Evaluate(Part):
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
+    escalation: Escalate | None = None
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
