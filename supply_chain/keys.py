@@ -47,7 +47,7 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         "quantized",
         VERSIONS["quantized"],
         merged=merged.digest,
-        origins=origins(job),
+        origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
         escalation=job.recipe.evaluate.escalation,
