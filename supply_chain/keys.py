@@ -5,12 +5,11 @@ Raise a stage's version when its code would make something else from the same in
 
 from supply_chain.identity import identity
 from supply_chain.job import Job
-from supply_chain.lineage import origins
 from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
+VERSIONS = {"adapter": 5, "merged": 6, "quantized": 6}
 
 
 def adapter_key(job: Job) -> str:
@@ -36,7 +35,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         adapter=trained.digest,
         base=job.base.digest,
         prompt=job.prompt_sha256,
-        origins=origins(job),
+        origins=trained.record.origins,
         escalation=job.recipe.evaluate.escalation,
     )
 
@@ -47,7 +46,7 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         "quantized",
         VERSIONS["quantized"],
         merged=merged.digest,
-        origins=origins(job),
+        origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
         escalation=job.recipe.evaluate.escalation,
