@@ -5,11 +5,12 @@ Raise a stage's version when its code would make something else from the same in
 
 from supply_chain.identity import identity
 from supply_chain.job import Job
+from supply_chain.lineage import origins
 from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 5, "merged": 6, "quantized": 6}
+VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 
 
 def adapter_key(job: Job) -> str:
@@ -35,7 +36,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         adapter=trained.digest,
         base=job.base.digest,
         prompt=job.prompt_sha256,
-        origins=trained.record.origins,
+        origins=origins(job),
         escalation=job.recipe.evaluate.escalation,
     )
 

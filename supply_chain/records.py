@@ -127,17 +127,6 @@ class LossPoint(BaseModel):
     loss: float
 
 
-class Origin(BaseModel):
-    """Something that weights were made from, and what its owner allows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    role: Literal["base", "data", "teacher"]
-    name: str
-    license: str
-    sensitivity: Sensitivity = "public"
-    zone: str = "any"
-
-
 class ValidationPoint(BaseModel):
     """The recipe's metric on validation rows after one step."""
 
@@ -168,8 +157,6 @@ class Trained(Record):
     """How a linear layer that answers with a label pools states (`last`, `mean`); None: the model's own words do."""
     micro_batch: int = 0
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
-    origins: list[Origin] = []
-    """What the weights were made from, a teacher's own origins included."""
     teacher: str | None = None
     """Digest of the weights that taught."""
     layers: list[int] = []
@@ -177,6 +164,17 @@ class Trained(Record):
     validation: list[ValidationPoint] = []
     kept_step: int | None = None
     """Step whose weights were kept; None: the last."""
+
+
+class Origin(BaseModel):
+    """Something that weights were made from, and what its owner allows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["base", "data", "teacher"]
+    name: str
+    license: str
+    sensitivity: Sensitivity = "public"
+    zone: str = "any"
 
 
 class Artifact(Record):

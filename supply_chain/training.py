@@ -23,7 +23,6 @@ from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.label_loss import LabelLossTrainer, Loss
 from supply_chain.lesson import lesson_of
-from supply_chain.lineage import origins
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.train import HeadTrain
@@ -149,7 +148,6 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
         form="adapter" if adapter else "weights",
         head=str(trainable.model.config.pooling) if trainable.head else None,
         micro_batch=rows_at_once,
-        origins=origins(job),
         teacher=job.teacher.digest if job.teacher else None,
         layers=plan.kept or [],
         validation=best.points if best else [],
