@@ -40,6 +40,9 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
         f"{project.settings.tracking_uri}",
         "manifest": f"{project.settings.home / 'manifests' / CURRENT} (generation {generation})",
     }
+    waits = project.desk.waits(version) if version.promoted else None
+    if waits:
+        out.print(f"  {escape(waits)}", soft_wrap=True)
     for name, place in places.items():
         out.print(f"  {name:<9}{escape(str(place))}", soft_wrap=True)
     out.print(
