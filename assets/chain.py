@@ -23,6 +23,7 @@ from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, quantized_key
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
 
@@ -70,9 +71,17 @@ def _common(recipe: Recipe, *parts: Any, **more: Any) -> dict[str, Any]:
     }
 
 
+def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
+    """The asset that a `distill` recipe's student learns from: another recipe's weights, or a base model."""
+    if not isinstance(recipe.train, DistillTrain):
+        return None
+    teacher = recipe.train.teacher
+    return base_key_of(teacher.base) if teacher.base else dg.AssetKey([str(teacher.recipe), "merged_model"])
+
+
 def _in(recipe: Recipe, *names: str) -> dict[str, dg.AssetIn]:
-    keys = {"base": base_key_of(recipe.base)}
-    return {name: dg.AssetIn(keys.get(name, dg.AssetKey([recipe.name, name]))) for name in names}
+    keys = {"base": base_key_of(recipe.base), "teacher": teacher_key_of(recipe)}
+    return {name: dg.AssetIn(keys.get(name) or dg.AssetKey([recipe.name, name])) for name in names}
 
 
 def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
@@ -105,30 +114,29 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
 
 def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     options = {"recipe": recipe.model_dump(mode="json")}
+    taught = ["teacher"] if teacher_key_of(recipe) else []
+
+    def job_of(inputs: dict[str, Any]) -> Job:
+        return Job(recipe, inputs["base"], inputs["splits"], project.settings, project.store, inputs.get("teacher"))
 
     @dg.asset(
         kinds={"pytorch"},
-        ins=_in(recipe, "base", "splits"),
+        ins=_in(recipe, "base", "splits", *taught),
         **_common(recipe, recipe.train, recipe.prompt),
     )
-    def adapter(context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any) -> dg.MaterializeResult:
+    def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
-            job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
-            stored = shop.make(Trained, adapter_key(job), "adapter", {"base": base, "splits": splits}, options)
+            stored = shop.make(Trained, adapter_key(job_of(inputs)), "adapter", inputs, options)
         return about.made(stored, about.adapter(stored))
 
-    @dg.asset(kinds={"safetensors"}, ins=_in(recipe, "base", "splits", "adapter"), **_common(recipe))
-    def merged_model(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, adapter: Any
-    ) -> dg.MaterializeResult:
+    @dg.asset(kinds={"safetensors"}, ins=_in(recipe, "base", "splits", "adapter", *taught), **_common(recipe))
+    def merged_model(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():
-            job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
-            inputs = {"base": base, "splits": splits, "adapter": adapter}
-            stored = shop.make(Artifact, merged_key(job, adapter), "merged", inputs, options)
+            stored = shop.make(Artifact, merged_key(job_of(inputs), inputs["adapter"]), "merged", inputs, options)
         return about.made(stored, about.artifact(stored))
 
     @dg.asset(
@@ -143,8 +151,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             shop = Workshop(project, context, pipes)
             inputs = {"base": base, "splits": splits, "merged": merged_model}
-            job = Job(recipe, base, splits, project.settings, project.store)
-            key = quantized_key(job, merged_model, recipe.quantize[0])
+            key = quantized_key(job_of(inputs), merged_model, recipe.quantize[0])
             stored = shop.make(Artifact, key, "quantized", inputs, options)
         return about.made(stored, about.artifact(stored))
 

@@ -154,9 +154,15 @@ def report(recipe: Name, as_json: Json = False) -> None:
         out.print(f"\n{found.path / 'report.html'}", soft_wrap=True)
 
 
-@app.command()
-def manifest(as_json: Json = False) -> None:
+manifest_app = typer.Typer(help="The routing manifest in force and its generations.")
+app.add_typer(manifest_app, name="manifest")
+
+
+@manifest_app.callback(invoke_without_command=True)
+def manifest(context: typer.Context, as_json: Json = False) -> None:
     """The routing manifest in force and its generations."""
+    if context.invoked_subcommand:
+        return
     from assets.project import Project
     from assets.show import manifest_rows, show_rows
     from registry.generations import CURRENT, history
@@ -170,6 +176,24 @@ def manifest(as_json: Json = False) -> None:
         return
     show_rows(manifest_rows(generations), "generations", False, out)
     out.print(f"in force: {project.settings.home / 'manifests' / CURRENT}", soft_wrap=True)
+
+
+@manifest_app.command("verify")
+def manifest_verify(
+    file: Annotated[Path | None, typer.Argument(help="Default: the manifest in force.")] = None,
+    key: Annotated[Path | None, typer.Option(help="A public key (PEM); default: those of this home.")] = None,
+) -> None:
+    """Whether a manifest is, byte for byte, what a trusted key signed."""
+    from registry.generations import CURRENT, folder
+    from registry.signing import read_public, trusted, verify
+    from supply_chain.settings import load_settings
+
+    settings = load_settings()
+    path = file or folder(settings) / CURRENT
+    if not path.is_file():
+        raise InvalidInput(f"no such file: {path}")
+    found = verify(path.read_bytes(), [read_public(key)] if key else trusted(settings), str(path))
+    out.print(f"generation {found.generation} of fleet {found.fleet}, signed by key {found.signature.key[:16]}")
 
 
 @app.command()
@@ -229,7 +253,9 @@ def _path(name: str, project: Any) -> Path:
 def _load(name: str, project: Any) -> Any:
     from supply_chain.recipe import load_recipe
 
-    return load_recipe(_path(name, project), project.catalogue.surroundings(project.settings.root))
+    return load_recipe(
+        _path(name, project), project.catalogue.surroundings(project.settings.root, project.settings.recipes)
+    )
 
 
 def _fail(message: str, code: int) -> NoReturn:

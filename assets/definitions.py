@@ -10,6 +10,7 @@ from assets.io_manager import ReferenceIOManager
 from assets.project import Project
 from supply_chain.errors import Fault, InvalidRecipe
 from supply_chain.recipe import Recipe, find_recipes, load_recipe
+from supply_chain.recipe.distill import DistillTrain
 
 
 def build(project: Project) -> dg.Definitions:
@@ -17,7 +18,8 @@ def build(project: Project) -> dg.Definitions:
     project.dagster_home()
     recipes, faulty = read_recipes(project)
     trained = [recipe for recipe in recipes if is_trained(recipe)]
-    bases = sorted({recipe.base for recipe in trained})
+    taught = {r.train.teacher.base for r in trained if isinstance(r.train, DistillTrain) and r.train.teacher.base}
+    bases = sorted({recipe.base for recipe in trained} | taught)
     assets = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
         assets=[
@@ -41,7 +43,7 @@ def read_recipes(project: Project) -> tuple[list[Recipe], dict[str, InvalidRecip
     """Recipes that load, and the faults of the others by file name."""
     recipes: dict[str, Recipe] = {}
     faulty: dict[str, InvalidRecipe] = {}
-    around = project.catalogue.surroundings(project.settings.root)
+    around = project.catalogue.surroundings(project.settings.root, project.settings.recipes)
     for path in find_recipes(project.settings.recipes):
         try:
             if path.stem in recipes:

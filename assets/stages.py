@@ -73,7 +73,7 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
 
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     recipe = Recipe.model_validate(options["recipe"])
-    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings))
+    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
 
 
 _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {

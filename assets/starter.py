@@ -78,7 +78,7 @@ def start_recipe(name: str, data: Path, text: str, label: str, owner: str, proje
     draft = project.settings.home / "drafts" / path.name
     write_atomically(draft, content)
     try:
-        load_recipe(draft, project.catalogue.surroundings(project.settings.root))
+        load_recipe(draft, project.catalogue.surroundings(project.settings.root, project.settings.recipes))
     finally:
         draft.unlink()
     write_atomically(path, content)

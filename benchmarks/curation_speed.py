@@ -1,11 +1,13 @@
 """Rows a second of the whole default rule set, and of near-duplicate removal beside semhash and datatrove.
 
 All in one process, one after the other. `--rows N` sets the size of the first part, `--beside N` of the second.
+Rows a second of the processor's time say more on a machine that others use too; `load_before` tells whether they did.
 semhash embeds with model2vec's own class, holding WordLlama's static vectors, since its default model is on a hub.
 """
 
 import argparse
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -41,12 +43,12 @@ def main() -> None:
 def curation(root: Path, rows: int) -> dict[str, object]:
     write(root / "rows.jsonl", rows)
     spec = DataSpec.model_validate({"source": {"kind": "path", "path": "rows.jsonl"}, "license": "CC-BY-4.0"})
-    start, cpu = time.perf_counter(), time.process_time()
+    load, start, cpu = os.getloadavg()[0], time.perf_counter(), time.process_time()
     made = curate(spec, locate(spec.source, root / "downloads", root), Store(root / "store"))
     seconds = time.perf_counter() - start
     return {
         "rows": made.record.rows_read, "rows_per_second": round(rows / seconds), "seconds": round(seconds, 1),
-        "rows_per_cpu_second": round(rows / (time.process_time() - cpu)),
+        "rows_per_cpu_second": round(rows / (time.process_time() - cpu)), "load_before": round(load, 1),
         "rules": "default: schema, length, exact and near duplicates, contradictions, class counts; no PII",
         "kept": made.record.rows_kept, "rejects": made.record.rejects, "clusters": made.record.clusters,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from evals.predictions import sampled_test
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.split import read_split
 from supply_chain.escalation import Escalation
-from supply_chain.inference import Loaded, device_bytes, load
+from supply_chain.inference import Loaded, device_bytes, has_head, load
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
 from supply_chain.store import Store, Stored
@@ -86,11 +86,13 @@ def shots(sitting: Sitting) -> tuple[tuple[str, str], ...]:
 def _predict(
     subject: Subject, splits: Stored[Splits], recipe: Recipe, compute: Compute, seed: int, folder: Path
 ) -> Predictions:
-    if recipe.task == "classification":
+    rows, loaded = sampled_test(splits.verify(), recipe.evaluate, seed), load(subject.path, compute)
+    if has_head(loaded.model):
+        from evals.heads import answer  # noqa: PLC0415
+    elif recipe.task == "classification":
         from evals.harness import answer  # noqa: PLC0415 (lm-eval takes seconds to import)
     else:
         from evals.writing import answer  # noqa: PLC0415
-    rows, loaded = sampled_test(splits.verify(), recipe.evaluate, seed), load(subject.path, compute)
     sat = answer(Sitting(subject, loaded, recipe, splits, rows, seed), folder)
     latency = time_decisions(sat.decide, [row.text for row in rows], recipe.evaluate.latency_rows)
     return Predictions(

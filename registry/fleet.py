@@ -1,12 +1,15 @@
 """The fleet policy: what holds for all specialists together (`recipes/fleet.yaml`)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from supply_chain.recipe.data import Sensitivity
 from supply_chain.recipe.load import load_yaml
 from supply_chain.recipe.part import Part
 from supply_chain.settings import Settings
+
+Use = Literal["research", "commercial"]
 
 
 class Fallback(Part):
@@ -16,6 +19,33 @@ class Fallback(Part):
     url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
     """Environment variable with the URL of an OpenAI-compatible endpoint; the URL itself is never stored."""
     usd_per_1k_requests: float = Field(ge=0)
+    zone: str = Field("any", pattern=r"^[a-z0-9-]+$")
+    """Where it answers; `any`: nobody promises where."""
+    accepts: Sensitivity = "internal"
+    """The most sensitive text that it may see."""
+
+
+class Policy(Part):
+    """What the fleet is for, and what that asks of everything its models were made from."""
+
+    use: Use = "commercial"
+    licenses: dict[str, Use] = {}
+    """What further licences permit: `my-license: commercial`. These win over the known ones."""
+
+
+class Signing(Part):
+    """The Ed25519 key (PKCS8 PEM) that signs manifests; by default one that is made in the home folder."""
+
+    key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    """Environment variable that holds the key."""
+    key_file: str | None = None
+    """A file that only its owner may read."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Signing":
+        if self.key_env and self.key_file:
+            raise ValueError("key_env and key_file exclude each other")
+        return self
 
 
 class Fleet(Part):
@@ -23,6 +53,8 @@ class Fleet(Part):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,60}$")]
     fallback: Fallback
+    policy: Policy = Policy()
+    signing: Signing = Signing()
 
 
 def load_fleet(settings: Settings) -> Fleet:

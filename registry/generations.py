@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from registry.decisions import Logged, Published
 from registry.routing import SCHEMA, RoutingManifest
 from registry.seen import Look, Seen
+from registry.signing import trusted as trusted_keys
+from registry.signing import verify
 from supply_chain.errors import CorruptData, InvalidInput
-from supply_chain.identity import canonical_json
 from supply_chain.settings import Settings
 
 CURRENT = "routing-manifest.json"
@@ -46,11 +48,6 @@ def folder(settings: Settings) -> Path:
     return settings.home / "manifests"
 
 
-def text(manifest: RoutingManifest) -> str:
-    """A generation's bytes."""
-    return canonical_json(manifest) + "\n"
-
-
 def load_manifest(path: Path) -> RoutingManifest:
     """A manifest file. Raises InvalidInput with every fault against `manifest.schema.json`."""
     try:
@@ -67,22 +64,25 @@ def load_manifest(path: Path) -> RoutingManifest:
 
 def history(settings: Settings) -> list[PublishedManifest]:
     """Every generation, oldest first, read in full. Raises CorruptData when one is missing, cut short or edited."""
-    return [PublishedManifest(_read(link.path)[0], link.path, link.sha256) for link in links(settings, trust=False)]
+    found = links(settings, trust=False)
+    return [PublishedManifest(load_manifest(link.path), link.path, link.sha256) for link in found]
 
 
 def links(settings: Settings, trust: bool = True) -> list[Link]:
-    """The chain of generations. With `trust`, a file that did not change since it was read is not read again.
+    """The chain of generations. Without `trust`, every file is read again and its signature verified; with it,
+    only files that were touched are read.
 
     Raises CorruptData when a generation is missing, cut short, edited or follows another one.
     """
     found: list[Link] = []
+    keys = None if trust else trusted_keys(settings)
     seen = Seen(settings.home / "verified" / "manifests.json")
     for path in sorted(folder(settings).glob("[0-9]*.json")):
         number = len(found) + 1
         if path.name != f"{number:06d}.json":
             raise CorruptData(f"generation {number:06d}.json is missing before {path}: restore it from a backup")
         known = seen.get(path) if trust else None
-        link = Link(path, known[0], known[1] or None) if known else _link(path, number, seen)
+        link = Link(path, known[0], known[1] or None) if known else _link(path, number, seen, keys)
         expected = found[-1].sha256 if found else None
         if link.previous != expected:
             raise CorruptData(
@@ -129,9 +129,9 @@ def check_heads(manifests: list[PublishedManifest], log: list[Logged]) -> None:
             )
 
 
-def _link(path: Path, number: int, seen: Seen) -> Link:
+def _link(path: Path, number: int, seen: Seen, keys: list[Ed25519PublicKey] | None) -> Link:
     look = Look([path])
-    manifest, data = _read(path)
+    manifest, data = _read(path, keys)
     if manifest.generation != number:
         raise CorruptData(f"{path} says that it is generation {manifest.generation}: it was edited. {_cure(path)}")
     digest = sha256(data).hexdigest()
@@ -139,15 +139,12 @@ def _link(path: Path, number: int, seen: Seen) -> Link:
     return Link(path, digest, manifest.previous)
 
 
-def _read(path: Path) -> tuple[RoutingManifest, bytes]:
+def _read(path: Path, keys: list[Ed25519PublicKey] | None) -> tuple[RoutingManifest, bytes]:
     try:
-        manifest = load_manifest(path)
+        manifest, data = load_manifest(path), path.read_bytes()
+        return (manifest if keys is None else verify(data, keys, str(path))), data
     except InvalidInput as error:
         raise CorruptData(f"generation {int(path.stem)} was damaged or edited: {error}. {_cure(path)}") from None
-    data = path.read_bytes()
-    if data != text(manifest).encode():
-        raise CorruptData(f"{path} was edited: it is not in the form that publish writes. {_cure(path)}")
-    return manifest, data
 
 
 def _short(digest: str | None) -> str:

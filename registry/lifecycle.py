@@ -7,7 +7,7 @@ the log entry leaves the rest to the next command, which brings both up to the l
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from evals.records import Scorecard
 from registry.aliases import follow
@@ -16,7 +16,9 @@ from registry.fleet import Fleet
 from registry.generations import PublishedManifest
 from registry.manifest import compose, put_in_force
 from registry.release import incumbent_of
+from registry.routing import FleetContent
 from registry.server import KEY, retried
+from registry.signing import Key
 from registry.verification import Live, verified
 from registry.versions import Release, release_of
 from supply_chain.errors import EvidenceMismatch, InvalidInput, Unavailable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from registry.release import Incumbent
 
 Standings = dict[str, Standing]
+M = TypeVar("M", Moved, Moved | None)
 
 
 @dataclass(frozen=True)
@@ -118,23 +121,28 @@ class Desk:
     def publish(self, act: Act | None = None) -> PublishedManifest:
         """Brings manifest and aliases up to the log: what a killed command left is done here."""
         with self.store.locked(RELEASES):
-            return self._bring_up(standings(Log(self.settings.home).entries()), act or Act(whoami(), "published"))
+            now = standings(Log(self.settings.home).entries())
+            return self._bring_up(now, self._compose(now), act or Act(whoami(), "published"))
 
-    def _change(self, decide: Callable[[Standings], Moved | None], act: Act) -> Moved:
+    def _change(self, decide: Callable[[Standings], M], act: Act) -> M:
         log = Log(self.settings.home)
         with self.store.locked(RELEASES):
             now = standings(log.entries())
             what = decide(now)
-            if what is not None:
-                after = {**now, what.model: now.get(what.model, Standing()).after(what)}
-                compose(champions_of(after), self.fleet, self.settings, self.store)
-                log.append(what, act)
-            self._bring_up(standings(log.entries()), act)
-            return what  # type: ignore[return-value]
+            if what is None:
+                self._bring_up(now, self._compose(now), act)
+                return None
+            before = now.get(what.model, Standing())
+            content = self._compose({**now, what.model: before.after(what)})
+            logged = log.append(what, act)
+            self._bring_up({**now, what.model: before.after(what, logged)}, content, act)
+            return what
 
-    def _bring_up(self, now: Standings, act: Act) -> PublishedManifest:
-        content = compose(champions_of(now), self.fleet, self.settings, self.store)
-        published = put_in_force(content, self.settings, act)
+    def _compose(self, now: Standings) -> FleetContent:
+        return compose(champions_of(now), self.fleet, self.settings, self.store)
+
+    def _bring_up(self, now: Standings, content: FleetContent, act: Act) -> PublishedManifest:
+        published = put_in_force(content, Key.of(self.fleet.signing, self.settings), self.settings, act)
         try:
             follow(now, self.settings)
         except Unavailable as error:

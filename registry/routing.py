@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.fleet import Fallback
+from evals.records import Estimate
+from registry.fleet import Fallback, Policy, Use
 from registry.versions import Quality
-from supply_chain.recipe.data import Sha256
-from supply_chain.recipe.schema import Prompt
+from supply_chain.recipe.data import Sensitivity, Sha256
+from supply_chain.recipe.schema import Cause, Prompt
+from supply_chain.records import Origin
 
+SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("manifest.schema.json")
 
 
@@ -76,9 +79,28 @@ class Model(Entry):
     labels: list[str]
     base: Base
     license: str
+    """The base model's; `origins` tells all of them."""
+    made_from: Sha256
+    """Digest of the weights before quantization."""
+    origins: list[Origin]
+    use: Use
+    sensitivity: Sensitivity
+    """Of the text that it was made from, and that it may be sent."""
+    zone: str
+    """Where it and its text must stay; `any`: no limit."""
+    context_tokens: int
     quality: Quality
     latency_ms: LatencyMs
+    usd_per_1k: Estimate
+    """Mistakes and compute of 1,000 decisions."""
     size_bytes: int
+
+
+class Candidate(Entry):
+    """A model and its share of a route's requests."""
+
+    model: str
+    weight: float = Field(gt=0, le=1)
 
 
 class ModelRoute(Entry):
@@ -86,9 +108,15 @@ class ModelRoute(Entry):
 
     task: str
     keywords: list[str]
-    model: str
-    fallback: str
-    """Another specialist's name or that of the fleet's fallback."""
+    utterances: list[str]
+    candidates: list[Candidate] = Field(min_length=1)
+    sensitivity: Sensitivity
+    zone: str
+    min_confidence: float | None
+    """A less confident answer counts as `low_confidence`."""
+    max_hops: int
+    fallbacks: dict[Cause, str]
+    """By cause: another specialist, the fleet's fallback, or `none`."""
 
 
 class Decisions(Entry):
@@ -99,6 +127,15 @@ class Decisions(Entry):
     """SHA-256 of the last entry's line."""
 
 
+class Signature(Entry):
+    """Over the canonical JSON (RFC 8785) of the manifest without this member."""
+
+    algorithm: Literal["ed25519"] = "ed25519"
+    key: Sha256
+    """SHA-256 of the raw public key."""
+    value: Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
+
+
 class FleetContent(Entry):
     """What a generation says; unchanged content is not published again."""
 
@@ -106,16 +143,18 @@ class FleetContent(Entry):
     models: list[Model]
     routes: list[ModelRoute]
     fallback: Fallback
+    policy: Policy
 
 
 class RoutingManifest(FleetContent):
     """One generation of the fleet."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1]
     generation: Annotated[int, Field(ge=1)]
     previous: Sha256 | None
     """SHA-256 of the previous generation's file."""
     decisions: Decisions
+    signature: Signature
 
 
 def schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from registry.evidence import Claims, Evidence, reread
 from registry.routing import ArtifactAt, Base, LatencyMs, MlflowVersion, Model, ServedPrompt
 from registry.seen import Look, stamp
+from registry.terms import ANY
 from registry.versions import Quality, Release
 from supply_chain.errors import CorruptData, EvidenceMismatch
 from supply_chain.identity import canonical_json, identity
@@ -104,7 +105,14 @@ def _model(live: Live, evidence: Evidence) -> Model:
         labels=record.labels,
         base=Base(name=record.base_name, digest=record.base_digest),
         license=record.license,
+        made_from=record.made_from,
+        origins=record.origins,
+        use="research",
+        sensitivity="restricted",
+        zone=ANY,
+        context_tokens=record.context_tokens,
         quality=Quality(metric=card.metric, **candidate.metric(card.metric).model_dump()),
         latency_ms=LatencyMs(p50=candidate.p50_ms, p95=candidate.p95_ms),
+        usd_per_1k=candidate.usd_per_1k,
         size_bytes=candidate.size_bytes,
     )

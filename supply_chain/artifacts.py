@@ -18,9 +18,10 @@ from supply_chain.hub import chat_template_digest, tokenizer_digest
 from supply_chain.inference import keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
+from supply_chain.lineage import origins
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
-from supply_chain.records import Artifact, Trained
+from supply_chain.records import Artifact, Origin, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
 from supply_chain.trainable import label_model
@@ -40,7 +41,7 @@ def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
             model = _full_precision(job, trained.record.head)
             merged = PeftModel.from_pretrained(model, learned).merge_and_unload()
             merged.to(torch.bfloat16).save_pretrained(folder)
-        return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
+        return _describe(job, trained.digest, folder, "safetensors-bf16", 16, origins(job))
 
     return job.store.once(Artifact, merged_key(job, trained), make)
 
@@ -61,7 +62,7 @@ def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artif
 
     def make(folder: Path) -> Artifact:
         save_nf4(merged.verify().path, folder, scheme, _calibration_prompts(job, scheme))
-        return _describe(job, merged.digest, folder, scheme.scheme, 4)
+        return _describe(job, merged.digest, folder, scheme.scheme, 4, merged.record.origins)
 
     return job.store.once(Artifact, quantized_key(job, merged, scheme), make)
 
@@ -111,7 +112,7 @@ def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
-def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
+def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int, made_of: list[Origin]) -> Artifact:
     base = job.base
     for name in _TOKENIZER:
         if (base.path / name).exists():
@@ -132,4 +133,5 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         prompt_sha256=job.prompt_sha256,
         labels=job.labels,
         runtime=", ".join(f"{name} {version(name)}" for name in libraries),
+        origins=made_of,
     )

@@ -63,9 +63,9 @@ class Catalogue(Part):
                 return model
         raise InvalidInput(f"unknown base model {name!r}; known: {', '.join(m.name for m in self.models)}")
 
-    def surroundings(self, root: Path) -> Surroundings:
+    def surroundings(self, root: Path, recipes: Path | None = None) -> Surroundings:
         """What recipes may refer to."""
-        return Surroundings(root, tuple(m.name for m in self.models))
+        return Surroundings(root, tuple(m.name for m in self.models), recipes)
 
 
 def load_catalogue(settings: Settings) -> Catalogue:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
-from supply_chain.records import BaseModelRecord, Splits
+from supply_chain.records import Artifact, BaseModelRecord, Splits
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 
@@ -18,6 +18,8 @@ class Job:
     splits: Stored[Splits]
     settings: Settings
     store: Store
+    teacher: Stored[Artifact] | Stored[BaseModelRecord] | None = None
+    """Whom a `distill` recipe's student learns from."""
 
     @property
     def labels(self) -> list[str]:

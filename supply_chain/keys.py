@@ -5,6 +5,7 @@ Raise a stage's version when its code would make something else from the same in
 
 from supply_chain.identity import identity
 from supply_chain.job import Job
+from supply_chain.lineage import origins
 from supply_chain.recipe.schema import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
@@ -14,6 +15,7 @@ VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
+    teacher = {"teacher": job.teacher.digest} if job.teacher else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
@@ -22,6 +24,7 @@ def adapter_key(job: Job) -> str:
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
         seed=job.settings.seed,
+        **teacher,
     )
 
 
@@ -33,6 +36,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         adapter=trained.digest,
         base=job.base.digest,
         prompt=job.prompt_sha256,
+        origins=origins(job),
         escalation=job.recipe.evaluate.escalation,
     )
 
@@ -43,6 +47,7 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         "quantized",
         VERSIONS["quantized"],
         merged=merged.digest,
+        origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
         escalation=job.recipe.evaluate.escalation,

@@ -4,6 +4,7 @@ Short answers after long contexts: of 30 tokens two have a label, and the output
 vocabulary of 49,152 is a fifth of a forward pass (`benchmarks/train_speed.py` has the figures).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,14 +16,17 @@ from supply_chain.inference import pooled
 from supply_chain.trainable import Trainable
 
 Batch = dict[str, torch.Tensor]
+Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Logits [labels, classes], right answers [labels] and the batch's row numbers to a sum."""
 
 
 class LabelLossTrainer(Trainer):
     """Trains a `Trainable` on the batches of `batches.py`."""
 
-    def __init__(self, trainable: Trainable, label_smoothing: float = 0.0, **options: Any):
+    def __init__(self, trainable: Trainable, loss: Loss, **options: Any):
+        """`loss` gives the sum over a batch's labels; see `label_smoothed` and `teaching.py`."""
         super().__init__(model=trainable.model, **options)
-        self.trainable, self.label_smoothing = trainable, label_smoothing
+        self.trainable, self.loss = trainable, loss
         self.model_accepts_loss_kwargs = True  # so that the loss is a mean over the whole effective batch
 
     def compute_loss(
@@ -32,11 +36,16 @@ class LabelLossTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Mean cross-entropy (nats) over the labels of the whole effective batch."""
+        """Mean loss (nats) over the labels of the whole effective batch."""
         logits, targets = label_logits(self.trainable, inputs)
         count = num_items_in_batch if num_items_in_batch is not None else len(targets)
-        loss = cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing) / count
+        loss = self.loss(logits, targets, inputs["row"]) / count
         return (loss, {"logits": logits}) if return_outputs else loss
+
+
+def label_smoothed(smoothing: float) -> Loss:
+    """Cross-entropy with the truth."""
+    return lambda logits, targets, rows: cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
 
 def label_logits(trainable: Trainable, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from supply_chain.escalation import Escalation
+from supply_chain.recipe.data import Sensitivity
 from supply_chain.store import Record
 
 
@@ -156,9 +157,24 @@ class Trained(Record):
     """How a linear layer that answers with a label pools states (`last`, `mean`); None: the model's own words do."""
     micro_batch: int = 0
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
+    teacher: str | None = None
+    """Digest of the weights that taught."""
+    layers: list[int] = []
+    """The teacher's layers that a student cut from it kept."""
     validation: list[ValidationPoint] = []
     kept_step: int | None = None
     """Step whose weights were kept; None: the last."""
+
+
+class Origin(BaseModel):
+    """Something that weights were made from, and what its owner allows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    role: Literal["base", "data", "teacher"]
+    name: str
+    license: str
+    sensitivity: Sensitivity = "public"
+    zone: str = "any"
 
 
 class Artifact(Record):
@@ -180,6 +196,8 @@ class Artifact(Record):
     labels: list[str]
     runtime: str
     """What loads it: `transformers 5.23.0, bitsandbytes 0.50.2`."""
+    origins: list[Origin] = []
+    """Everything it was made from; its terms are theirs taken together."""
 
 
 class Predictions(Record):

@@ -15,8 +15,7 @@ def save_learned(model: Any, base_name: str, folder: Path) -> None:
     if hasattr(model, "peft_config"):
         for config in model.peft_config.values():
             config.base_model_name_or_path = base_name  # a local path would change the digest
-            if isinstance(config.target_modules, set):
-                config.target_modules = sorted(config.target_modules)  # so would a set's order
+            config.target_modules = sorted(config.target_modules)  # so would the order of a set
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)
         return

@@ -10,10 +10,11 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig,
 
 from supply_chain.errors import InvalidInput
 from supply_chain.inference import has_head, keep_packed_weights_apart, open_weights
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.train import FullTrain, HeadTrain, Lora, LoraTrain, QloraTrain
 from supply_chain.records import Compute
 
-Spec = LoraTrain | QloraTrain | FullTrain | HeadTrain
+Spec = LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,20 @@ class Trainable:
 
 def adapts(spec: Spec) -> bool:
     """Whether adapters are trained, so that the base's own weights stay out of the result."""
-    return not (isinstance(spec, FullTrain) or (isinstance(spec, HeadTrain) and spec.tune == "full"))
+    return not (isinstance(spec, FullTrain | DistillTrain) or (isinstance(spec, HeadTrain) and spec.tune == "full"))
 
 
-def open_trainable(path: Path, spec: Spec, labels: list[str], compute: Compute, seed: int) -> Trainable:
+def open_trainable(
+    path: Path, spec: Spec, labels: list[str], compute: Compute, seed: int, kept: list[int] | None = None
+) -> Trainable:
     """The model in `path`, ready to learn. Weights that learn are float32; bfloat16 only multiplies.
 
-    Raises InvalidInput when `top_layers` does not fit the model.
+    With `kept`, only these of its layers. Raises InvalidInput when `top_layers` does not fit the model.
     """
     set_seed(seed)
     model = _open(path, spec, labels, compute)
+    if kept:
+        keep_layers(model, kept)
     decoder, depth = model.get_decoder(), int(model.config.num_hidden_layers)
     frozen = isinstance(spec, HeadTrain) and spec.tune == "nothing"
     top = 0 if frozen else spec.top_layers
@@ -55,7 +60,7 @@ def open_trainable(path: Path, spec: Spec, labels: list[str], compute: Compute, 
             decoder.norm.requires_grad_(True)
         if has_head(model):
             model.score.requires_grad_(True)
-    elif not isinstance(spec, FullTrain):
+    elif not isinstance(spec, FullTrain | DistillTrain):
         lora = spec.lora if isinstance(spec, HeadTrain) else spec
         model = get_peft_model(model, _lora_config(lora, decoder, top, depth, has_head(model)))
     for parameter in model.parameters():
@@ -85,10 +90,21 @@ def label_model(path: Path, labels: list[str], **options: Any) -> Any:
     )
 
 
+def keep_layers(model: Any, kept: list[int]) -> None:
+    """Removes all other layers from `model`, in place."""
+    decoder = model.get_decoder()
+    decoder.layers = torch.nn.ModuleList([decoder.layers[i] for i in kept])
+    for number, layer in enumerate(decoder.layers):
+        layer.self_attn.layer_idx = number
+    model.config.num_hidden_layers = len(kept)
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = [model.config.layer_types[i] for i in kept]
+
+
 def _open(path: Path, spec: Spec, labels: list[str], compute: Compute) -> Any:
     if not adapts(spec):
         compute = compute.model_copy(update={"dtype": "float32"})
-    if isinstance(spec, HeadTrain):
+    if isinstance(spec, HeadTrain | DistillTrain):
         model = label_model(
             path,
             labels,
@@ -96,7 +112,8 @@ def _open(path: Path, spec: Spec, labels: list[str], compute: Compute) -> Any:
             attn_implementation=compute.attention,
             device_map={"": compute.device},
         )
-        model.config.pooling = spec.pooling
+        cut = isinstance(spec, DistillTrain) and spec.student is not None
+        model.config.pooling = getattr(model.config, "pooling", spec.pooling) if cut else spec.pooling
         return model
     if not isinstance(spec, QloraTrain):
         return open_weights(path, compute)

@@ -4,7 +4,7 @@ import gc
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,16 @@ from transformers import AutoTokenizer, ProgressCallback, TrainingArguments, set
 
 from supply_chain.batches import Batches
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
-from supply_chain.compute import training_compute
+from supply_chain.compute import scoring_compute, training_compute
 from supply_chain.data.split import read_split
 from supply_chain.encode import training_rows
 from supply_chain.inference import Loaded
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
-from supply_chain.label_loss import LabelLossTrainer
+from supply_chain.label_loss import LabelLossTrainer, Loss
+from supply_chain.lesson import lesson_of
 from supply_chain.prompt import Renderer
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.train import HeadTrain
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
@@ -66,23 +68,28 @@ class _Plan:
     compute: Compute
     work: Path
     tracker: Tracker
+    loss: Loss
+    kept: list[int] | None
 
     def opened(self, compute: Compute | None = None) -> Trainable:
         """The model to train, newly read."""
-        seed = self.job.settings.seed
-        return open_trainable(self.job.base.path, self.spec, self.job.labels, compute or self.compute, seed)
+        job, seed = self.job, self.job.settings.seed
+        path = job.teacher.path if self.kept and job.teacher else job.base.path
+        return open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
 
 
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
-    spec, base, splits = job.recipe.train, job.base.verify(), job.splits.verify()
+    spec, base = job.recipe.train, job.base.verify()
+    job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
-    head = isinstance(spec, HeadTrain)
-    rows = training_rows(read_split(splits, "train"), renderer, tokenizer, spec.max_tokens, head)
-    start = Compute(device="cpu", dtype="float32", attention="eager", threads=1)
-    plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker)
+    head = isinstance(spec, HeadTrain | DistillTrain)
+    lesson = lesson_of(job, work)
+    rows = training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
+    start = scoring_compute(job.settings)
+    plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
-    plan = _Plan(job, spec, tokenizer, renderer, rows, compute, work, tracker)
+    plan = replace(plan, compute=compute)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
     tracker.params(_flat(compute))
     rows_at_once = micro_batch(work, spec.batch_size)
@@ -99,18 +106,18 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
 def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
     job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
     torch.set_num_threads(compute.threads)
+    checkpoint = last_checkpoint(work)
+    marks = MarkWhole(seconds_before(checkpoint))
     trainable = plan.opened()
     adapter = hasattr(trainable.model, "peft_config")
     tokens = sum(plan.rows["length"]) if trainable.below is not None else 0
     check_disk(trainable.model, adapter, 4 * tokens * int(trainable.model.config.hidden_size), work)
     states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
-    checkpoint = last_checkpoint(work)
-    marks = MarkWhole(seconds_before(checkpoint))
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
     trainer = LabelLossTrainer(
         trainable,
-        spec.label_smoothing,
+        plan.loss,
         args=_arguments(spec, compute, job.settings.seed, work, rows_at_once),
         train_dataset=plan.rows,
         processing_class=plan.tokenizer,
@@ -141,6 +148,8 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
         form="adapter" if adapter else "weights",
         head=str(trainable.model.config.pooling) if trainable.head else None,
         micro_batch=rows_at_once,
+        teacher=job.teacher.digest if job.teacher else None,
+        layers=plan.kept or [],
         validation=best.points if best else [],
         kept_step=best.best.step if best and best.best else None,
     )
@@ -212,7 +221,10 @@ def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
     trainable = plan.opened(compute)
     trainer = LabelLossTrainer(
-        trainable, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size), train_dataset=plan.rows
+        trainable,
+        plan.loss,
+        args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size),
+        train_dataset=plan.rows,
     )
     middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
     batch = Batches(0)([middle] * plan.spec.batch_size)

@@ -22,13 +22,26 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def held_out_texts(held_out: HeldOut, source: Located) -> tuple[list[str], list[int], str]:
-    """The texts of a held-out set, their lines, and the version of its bytes."""
+    """The texts of a held-out set, their lines, and the version of its bytes.
+
+    Raises InvalidInput for a row without a text: what cannot be compared would be trained on unseen.
+    """
     located = locate(held_out.source, source.downloads, source.root)
-    rows = [r for r in read_rows(located, held_out.format, [held_out.text]) if isinstance(r, Row)]
-    found = [(r.values[held_out.text], r.line) for r in rows if isinstance(r.values.get(held_out.text), str)]
-    if not found:
-        raise InvalidInput(f"data.rules.decontaminate: {held_out.name} has no row with a text in {held_out.text!r}")
-    return [t for t, _ in found], [n for _, n in found], located.version
+    texts, lines, bad = [], [], []
+    for row in read_rows(located, held_out.format, [held_out.text]):
+        text = row.values.get(held_out.text) if isinstance(row, Row) else None
+        if isinstance(text, str) and text.strip():
+            texts.append(text.encode("utf-8", "replace").decode())
+            lines.append(row.line)
+        else:
+            bad.append(f"line {row.line}")
+    if bad or not texts:
+        where = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "") or "any row"
+        raise InvalidInput(
+            f"data.rules.decontaminate: {held_out.name} has no text in {held_out.text!r} in {where}: "
+            "name another column, or take such rows out"
+        )
+    return texts, lines, located.version
 
 
 def contaminated(held_out: HeldOut, rule: NearDuplicates, source: Located, pool: Pool, scratch: Path) -> dict[int, str]:

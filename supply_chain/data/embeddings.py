@@ -15,8 +15,13 @@ _SHA256 = "368623e6b50a61dc444fc23fec17bf8836d2d996019498dc1596b147c98a32b1"
 
 
 def embed(texts: list[str]) -> npt.NDArray[np.float32]:
-    """Unit vectors of WordLlama (texts × 256). Raises Unavailable without it, CorruptData for other weights."""
-    return np.asarray(_model().embed(texts, norm=True), dtype=np.float32)
+    """Unit vectors of WordLlama (texts × 256); zeros for an empty text.
+
+    Raises Unavailable without the library, CorruptData for other weights than the pinned ones.
+    """
+    vectors = np.asarray(_model().embed(texts, norm=False), dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
 @lru_cache(maxsize=1)

@@ -15,10 +15,12 @@ class Part(BaseModel):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a recipe may refer to: the project's folder and the names of known base models."""
+    """What a recipe may refer to: the project's folder, the names of known base models, other recipes."""
 
     root: Path
     bases: tuple[str, ...]
+    recipes: Path | None = None
+    """Folder of the recipes that may be teachers; None: teachers are not looked up."""
 
 
 def _inside_project(value: str, info: ValidationInfo) -> str:

@@ -6,10 +6,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.data import DataSpec, Task
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, Metric, for_task, misfits
-from supply_chain.recipe.train import Train
+from supply_chain.recipe.teachers import teacher_faults
+from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -38,6 +40,7 @@ class ChatPrompt(Part):
     """What the model writes for a label (or a field's name); by default the label itself."""
 
 
+Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
 Prompt = Annotated[PlainPrompt | ChatPrompt, Field(discriminator="kind")]
 
 
@@ -132,14 +135,25 @@ class Promote(Part):
     max_usd_per_1k: float | None = Field(None, gt=0)
 
 
+Cause = Literal["error", "timeout", "low_confidence", "context_overflow", "policy"]
+
+
 class Route(Part):
     """Which requests reach this specialist once it is champion."""
 
     task: str
     """Name by which callers ask for it."""
     keywords: list[str] = []
+    utterances: list[str] = []
+    """Requests as callers put them."""
     fallback: str | None = None
-    """Who answers instead; default: the fleet's fallback."""
+    """Who answers instead: a recipe, the fleet's fallback (the default), or `none`: the caller gets an error."""
+    fallbacks: dict[Cause, str] = {}
+    """Who answers instead for one cause."""
+    min_confidence: float | None = Field(None, ge=0, le=1)
+    """Below this confidence the answer counts as `low_confidence`."""
+    max_hops: int = Field(2, ge=0, le=8)
+    """Fallbacks in a row before the caller gets an error."""
 
 
 class Recipe(Part):
@@ -167,16 +181,18 @@ class Recipe(Part):
         return for_task(values) if isinstance(values, dict) and values.get("task") in METRICS else values
 
     @model_validator(mode="after")
-    def _same_task(self) -> "Recipe":
+    def _same_task(self, info: ValidationInfo) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
         found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
         if self.task != "classification" and self.evaluate.kpis.mistakes:
             found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
-        if self.task != "classification" and self.train.stopping is not None:
-            found.append(f"train.stopping measures labels; task {self.task} trains for its epochs or max_steps")
         if self.task != "classification" and self.train.method == "head":
-            found.append(f"train.method head answers with one label; task {self.task} needs lora, qlora or full")
+            found.append("train.method head answers with one label of classification; take lora, qlora or full")
+        if isinstance(self.train, DistillTrain):
+            found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+        if self.task != "classification" and self.train.stopping:
+            found.append("train.stopping ranks labels, so it needs classification")
         if found:
             raise ValueError("; ".join(found))
         return self

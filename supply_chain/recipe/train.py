@@ -132,6 +132,3 @@ class HeadTrain(Loop):
         if self.tune == "nothing" and self.top_layers:
             raise ValueError("tune is nothing, so no layer is trained: leave top_layers out")
         return self
-
-
-Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain, Field(discriminator="method")]

@@ -127,7 +127,7 @@ def test_the_daemon_runs_a_changed_recipe_once(project: Project, tmp_path: Path)
                 assert daemon.poll() is None, (tmp_path / "log").read_text()[-3000:]
                 return [run for run in instance.get_runs() if run.tags.get(RECIPE) == NAME]
 
-            wait_for(lambda: [run.status for run in runs()] == [dg.DagsterRunStatus.SUCCESS], 400)
+            wait_for(lambda: [run.status for run in runs()] == [dg.DagsterRunStatus.SUCCESS], 1500)
             time.sleep(65)  # two more looks of the sensor
             assert len(runs()) == 1
             assert len(instance.get_runs()) >= before + 1

@@ -3,8 +3,9 @@
 import pytest
 from data_project import rejected, sentence
 
+from supply_chain.data.embeddings import embed
 from supply_chain.data.pinned import check_pinned
-from supply_chain.errors import CorruptData
+from supply_chain.errors import CorruptData, InvalidInput
 
 ASKED = "where can I see the exchange rate that you use for payments abroad"
 
@@ -40,6 +41,24 @@ def test_a_paraphrase_is_found_by_its_meaning(project, rows, held_out):
     assert contaminated(project, rows, reworded, other, **held_out) == {}
     found = contaminated(project, rows, reworded, other, **held_out, meaning=0.85)
     assert list(found) == [41] and found[41].endswith("alike in meaning to line 2 of official")
+
+
+def test_an_empty_text_is_like_nothing():
+    pytest.importorskip("wordllama")
+    vectors = embed(["", "a card", ""])
+    assert (vectors @ vectors.T).round(4).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("value", ["", None, 7, ["a"]])
+def test_a_held_out_row_that_cannot_be_compared_is_an_error(project, rows, held_out, value):
+    project.write("test.jsonl", [{"text": ASKED}, {"text": value}])
+    with pytest.raises(InvalidInput, match="official has no text in 'text' in line 2: name another column"):
+        contaminated(project, rows, **held_out)
+
+
+def test_a_held_out_text_that_is_no_unicode_is_still_compared(project, rows, held_out):
+    project.write("test.jsonl", [{"text": "\ud800 broken"}, {"text": ASKED}])
+    assert contaminated(project, rows, ASKED, **held_out, shared_words=5) == {41: "equal to line 2 of official"}
 
 
 def test_other_model_files_than_the_pinned_ones_are_refused(tmp_path):

@@ -12,10 +12,14 @@ from supply_chain.calibration import Calibration
 from supply_chain.identity import canonical_json, identity
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
-from supply_chain.records import Artifact
+from supply_chain.records import Artifact, Origin
 from supply_chain.serving import Serving
 from supply_chain.store import Store, Stored
 
+ORIGINS = [
+    Origin(role="base", name="tiny", license="CC0-1.0"),
+    Origin(role="data", name="tiny_reviews", license="CC0-1.0", sensitivity="internal"),
+]
 LABELS = ["negative", "neutral", "positive"]
 
 
@@ -63,7 +67,9 @@ def scorecard(
     return Scorecard.model_validate({**values, **changes})
 
 
-def store_artifact(recipe: Recipe, store: Store, model: Path | None = None, salt: str = "") -> Stored[Artifact]:
+def store_artifact(
+    recipe: Recipe, store: Store, model: Path | None = None, salt: str = "", origins: list[Origin] | None = None
+) -> Stored[Artifact]:
     """An artifact with `model`'s files, or a few bytes in their place; `salt` changes its bytes."""
     prompt_sha256 = Renderer(recipe.prompt, tuple(LABELS)).sha256
 
@@ -76,9 +82,9 @@ def store_artifact(recipe: Recipe, store: Store, model: Path | None = None, salt
         calibration = Calibration()
         Serving(prompt=recipe.prompt, labels=LABELS, prompt_sha256=prompt_sha256, calibration=calibration).write(folder)
         return Artifact(
-            format="bnb-nf4", bits=4, made_from="m" * 64, base_name="tiny", base_digest="b" * 64, license="CC0-1.0",
+            format="bnb-nf4", bits=4, made_from="6" * 64, base_name="tiny", base_digest="b" * 64, license="CC0-1.0",
             context_tokens=512, tokenizer_sha256="7" * 64, chat_template_sha256="c" * 64, prompt_sha256=prompt_sha256,
-            labels=LABELS, runtime="transformers, bitsandbytes",
+            labels=LABELS, runtime="transformers, bitsandbytes", origins=origins or ORIGINS,
         )  # fmt: skip
 
     return store.once(Artifact, identity("test-artifact", 1, name=recipe.name, salt=salt), make)
@@ -114,9 +120,16 @@ def evidence_for(
     return card, decision, store_report(card, decision, store)
 
 
-def release_made_by_hand(recipe: Recipe, store: Store, version: int = 1, salt: str = "", **changes) -> Release:
+def release_made_by_hand(
+    recipe: Recipe,
+    store: Store,
+    version: int = 1,
+    salt: str = "",
+    origins: list[Origin] | None = None,
+    **changes,
+) -> Release:
     """A release as MLflow would show it, without MLflow."""
-    artifact = store_artifact(recipe, store, salt=salt)
+    artifact = store_artifact(recipe, store, salt=salt, origins=origins)
     claims = Evidence(artifact, *evidence_for(recipe, artifact, store, **changes)).claims(recipe.name, recipe.route)
     created = datetime(2026, 1, 1, tzinfo=UTC)
     return Release(

@@ -7,7 +7,7 @@ from supply_chain.settings import PROJECT
 
 LIGHT = [
     "aliases", "decisions", "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past",
-    "release", "routing", "seen", "server", "tracking", "verification", "versions",
+    "release", "routing", "seen", "server", "signing", "terms", "tracking", "verification", "versions",
 ]  # fmt: skip
 
 

@@ -4,12 +4,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import rfc8785
 from jsonschema import Draft202012Validator
 
 from registry.generations import CURRENT, history, load_manifest
 from registry.manifest import publish
 from registry.release import Release
 from registry.routing import SCHEMA, schema_text
+from registry.terms import CAUSES
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json
 from supply_chain.recipe import Recipe
@@ -74,16 +76,52 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
                 "labels": LABELS,
                 "base": {"name": "tiny", "digest": "b" * 64},
                 "license": "CC0-1.0",
+                "made_from": "6" * 64,
+                "origins": [
+                    {"role": "base", "name": "tiny", "license": "CC0-1.0", "sensitivity": "public", "zone": "any"},
+                    {
+                        "role": "data",
+                        "name": "tiny_reviews",
+                        "license": "CC0-1.0",
+                        "sensitivity": "internal",
+                        "zone": "any",
+                    },
+                ],
+                "use": "commercial",
+                "sensitivity": "internal",
+                "zone": "any",
+                "context_tokens": 512,
+                "usd_per_1k": {"mean": 5.0, "low": 4.5, "high": 5.5, "n": 749},
                 "quality": {"metric": "macro_f1", "mean": 0.741, "low": 0.7, "high": 0.78, "n": 749},
                 "latency_ms": {"p50": 30.0, "p95": 45.0},
                 "size_bytes": 112_000_000,
             }
         ],
-        "routes": [{"task": "tiny-reviews", "keywords": ["review"], "model": "tiny_reviews", "fallback": "generalist"}],
-        "fallback": {"name": "generalist", "url_env": "GENERALIST_URL", "usd_per_1k_requests": 1.5},
+        "routes": [
+            {
+                "task": "tiny-reviews",
+                "keywords": ["review"],
+                "utterances": [],
+                "candidates": [{"model": "tiny_reviews", "weight": 1}],
+                "sensitivity": "internal",
+                "zone": "any",
+                "min_confidence": None,
+                "max_hops": 2,
+                "fallbacks": dict.fromkeys(CAUSES, "generalist"),
+            }
+        ],
+        "fallback": {
+            "name": "generalist",
+            "url_env": "GENERALIST_URL",
+            "usd_per_1k_requests": 1.5,
+            "zone": "any",
+            "accepts": "internal",
+        },
+        "policy": {"use": "commercial", "licenses": {}},
+        "signature": published.manifest.signature.model_dump(),
     }
     text = published.path.read_text()
-    assert text == canonical_json(published.manifest) + "\n"
+    assert text == rfc8785.dumps(json.loads(text)).decode() + "\n"
     assert published.sha256 == sha256(text.encode()).hexdigest()
     assert (folder(settings) / CURRENT).read_text() == text
     assert load_manifest(folder(settings) / CURRENT) == published.manifest
@@ -144,7 +182,10 @@ def test_fallbacks_must_lead_to_the_fleet(release, tiny_recipe, settings, store)
         publish([one, two], FLEET, settings, store)
     chained = other(tiny_recipe, store, "chained", fallback="tiny_reviews")
     routes = publish([release, chained], FLEET, settings, store).manifest.routes
-    assert [(r.model, r.fallback) for r in routes] == [("chained", "tiny_reviews"), ("tiny_reviews", "generalist")]
+    assert [(r.candidates[0].model, set(r.fallbacks.values())) for r in routes] == [
+        ("chained", {"tiny_reviews"}),
+        ("tiny_reviews", {"generalist"}),
+    ]
 
 
 def test_every_champion_that_cannot_be_verified_is_named(release, tiny_recipe, settings, store):
@@ -206,7 +247,7 @@ def test_a_half_written_generation_is_found(release, settings, store):
 def test_a_reformatted_generation_is_found(release, settings, store):
     path = publish([release], FLEET, settings, store).path
     path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
-    with pytest.raises(CorruptData, match="not in the form that publish writes"):
+    with pytest.raises(CorruptData, match="signature does not match its bytes"):
         history(settings)
 
 

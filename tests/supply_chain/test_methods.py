@@ -17,7 +17,7 @@ from supply_chain.job import Job
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe, load_recipe
 from supply_chain.recipe.part import Surroundings
-from supply_chain.recipe.train import Train
+from supply_chain.recipe.schema import Train
 from supply_chain.records import Splits
 from supply_chain.scoring import label_likelihoods
 from supply_chain.store import Stored

@@ -1,0 +1,194 @@
+"""Kills promote, rollback and publish at random moments; then 20 promote at once. `python -m benchmarks.kill_publish`.
+
+After every kill: the log holds everything that it held before, the manifest in force is one whole
+generation that the log names and holds exactly the champions of its place in the log; the next
+command finishes what was left, and then log, manifest and MLflow's aliases agree.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measure import report
+from registry.decisions import Act, Log, Moved, Published, standings
+from registry.generations import CURRENT, folder, load_manifest
+from registry.past import verify_all
+from registry.release import Release, releases
+from supply_chain.errors import SupplyChainError
+from supply_chain.identity import file_sha256
+from supply_chain.recipe import Recipe, load_recipe
+from supply_chain.recipe.part import Surroundings
+from supply_chain.settings import Settings
+from supply_chain.store import Store
+from tests.conftest import write_tiny_project
+from tests.registry.chain import Chain
+from tests.registry.evidence import store_artifact
+from tests.registry.killing import Killer
+
+ME = Act("benchmark", "at random")
+CROWD = 20
+WRITES = 60
+
+
+def child(work: Callable[[], object], kill_after_s: float | None = None) -> str:
+    """Runs `work` in a fork; returns `killed`, `done`, or the error."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            work()
+            os._exit(0)
+        except BaseException as error:  # noqa: BLE001 (the parent reports it)
+            os.write(write, f"{type(error).__name__}: {error}"[:2000].encode())
+            os._exit(1)
+    os.close(write)
+    if kill_after_s is not None:
+        time.sleep(kill_after_s)
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read().decode()
+    _, status = os.waitpid(pid, 0)
+    return "killed" if os.WIFSIGNALED(status) else said or "done"
+
+
+def _killed_at(write: int, move: Callable[[], object]) -> None:
+    Killer(write)
+    move()
+
+
+def recipe_of(base: Recipe, name: str) -> Recipe:
+    return base.model_copy(update={"name": name, "route": base.route.model_copy(update={"task": name})})
+
+
+def prepare(base: Recipe, settings: Settings, models: int) -> None:
+    """Every model has a first version; model m0 to m2 have three that were compared with it."""
+    store = Store.of(settings)
+    for index in range(models):
+        chain = Chain(recipe_of(base, f"m{index}"), settings, store)
+        chain.release("a", champion=None)
+        first = store_artifact(chain.recipe, store, salt="a").digest
+        for salt in "bcd" if index < 3 else "":
+            chain.release(salt, champion=first)
+
+
+def at_random(chain: Chain, versions: dict[str, list[Release]], rng: random.Random) -> Callable[[], object]:
+    """A move that is allowed as the log stands, or a publication."""
+    name = f"m{rng.randrange(3)}"
+    standing = standings(Log(chain.settings.home).entries()).get(name)
+    if rng.random() < 0.15:
+        return chain.desk.publish
+    if standing is None or standing.champion is None:
+        return lambda: chain.desk.promote(versions[name][0], ME)
+    if standing.champion == 1:
+        other = versions[name][rng.randrange(1, 4)]
+        return lambda: chain.desk.promote(other, ME)
+    return lambda: chain.desk.rollback(name, ME)
+
+
+def faults(settings: Settings, before: list[str]) -> list[str]:
+    """What is wrong right after a kill, before anything is repaired."""
+    log = Log(settings.home).entries()
+    found = [] if [logged.sha256 for logged in log][: len(before)] == before else ["lost history"]
+    current = folder(settings) / CURRENT
+    if not current.exists():
+        return found
+    manifest, digest = load_manifest(current), file_sha256(current)
+    if digest not in {e.entry.what.sha256 for e in log if isinstance(e.entry.what, Published)}:
+        found.append("a manifest that the log does not name")
+    then = standings(log[: manifest.decisions.entries])
+    champions = {name: s.champion for name, s in then.items() if s.champion is not None}
+    if champions != {model.name: model.mlflow.version for model in manifest.models}:
+        found.append("mixed generation")
+    return found
+
+
+def kills(chain: Chain, runs: int, rng: random.Random) -> dict[str, object]:
+    """Kills `runs` commands, one after the other."""
+    settings, outcomes, wrong = chain.settings, Counter(), Counter()
+    versions: dict[str, list[Release]] = {}
+    listing = settings.home / "versions.json"
+    child(lambda: listing.write_text(json.dumps([r.model_dump(mode="json") for r in releases(settings)])))
+    for release in map(Release.model_validate, json.loads(listing.read_text())[::-1]):
+        versions.setdefault(release.name, []).append(release)
+    versions = {name: sorted(found, key=lambda r: r.version) for name, found in versions.items()}
+    started = time.monotonic()
+    assert child(lambda: chain.desk.promote(versions["m0"][0], ME)) == "done"
+    whole_s = time.monotonic() - started
+
+    def repair() -> None:
+        chain.desk.publish()
+        verify_all(settings, chain.store)
+
+    for number in range(runs):
+        before = [logged.sha256 for logged in Log(settings.home).entries()]
+        move = at_random(chain, versions, rng)
+        if number % 2:  # at a random moment, or at a random write to disk or database
+            outcome = child(move, rng.uniform(0, whole_s))
+        else:
+            outcome = child(partial(_killed_at, rng.randrange(1, WRITES), move))
+        outcomes[outcome if outcome in {"killed", "done"} else "error"] += 1
+        wrong.update(faults(settings, before))
+        repaired = child(repair)
+        wrong.update([] if repaired == "done" else [f"not repaired: {repaired[:300]}"])
+        print(f"\r{number + 1}/{runs} {dict(outcomes)} {dict(wrong)}", end="", flush=True)
+    log = Log(settings.home).entries()
+    moves = Counter(e.entry.what.action for e in log)
+    return {"runs": runs, "outcomes": dict(outcomes), "faults": dict(wrong), "entries": dict(moves), "whole_s": whole_s}
+
+
+def crowd(chain: Chain, base: Recipe) -> dict[str, object]:
+    """20 processes promote 20 models at once."""
+    settings = chain.settings
+    listed = [Release.model_validate(r) for r in json.loads((settings.home / "versions.json").read_text())]
+    firsts = [r for r in listed if r.version == 1 and int(r.name[1:]) >= 3][:CROWD]
+    pids = [_start(lambda r=r: chain.desk.promote(r, ME)) for r in firsts]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    log = Log(settings.home).entries()
+    names, moves = {r.name for r in firsts}, [e.entry.what for e in log if isinstance(e.entry.what, Moved)]
+    promoted = [move.model for move in moves if move.model in names]
+    assert child(lambda: verify_all(settings, chain.store)) == "done"
+    in_one_order = len(promoted) == CROWD and set(promoted) == names
+    return {"promoters": len(pids), "failed": sum(map(bool, codes)), "in_one_order": in_one_order}
+
+
+def _start(work: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except SupplyChainError:
+            os._exit(1)
+    return pid
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200)
+    runs = parser.parse_args().runs
+    for module in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"):
+        importlib.import_module(module)  # once: a fork should not spend its life importing
+
+    with tempfile.TemporaryDirectory() as folder_:
+        root, settings = Path(folder_) / "project", Settings(home=Path(folder_) / "home")
+        base = load_recipe(write_tiny_project(root), Surroundings(root=root, bases=("tiny",)))
+        assert child(lambda: prepare(base, settings, 3 + CROWD)) == "done"
+        chain = Chain(recipe_of(base, "m0"), settings, Store.of(settings))
+        killed = kills(chain, runs, random.Random(17))
+        together = crowd(chain, base)
+    print()
+    report("kill_publish", **killed, concurrent=together)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Answers with a head of labels: one forward pass a text, no words to rank."""
+
+import time
+from pathlib import Path
+
+from evals.answering import Sat, Sitting
+from evals.predictions import write_predictions
+from supply_chain.prompt import Renderer
+from supply_chain.scoring import LabelScorer
+from supply_chain.serving import read_serving
+
+
+def answer(sitting: Sitting, folder: Path) -> Sat:
+    """Writes `predictions.parquet`: every label's calibrated probability for every row, as the served model
+    computes it. Raises InvalidInput for a row that does not fit the model's context.
+    """
+    labels = sitting.splits.record.labels
+    scorer = LabelScorer(sitting.loaded, Renderer.of(sitting.recipe.prompt, labels, sitting.loaded.tokenizer))
+    serving = read_serving(sitting.subject.path)
+    start = time.perf_counter()
+    likelihoods = scorer.likelihoods([row.text for row in sitting.rows])
+    seconds = time.perf_counter() - start
+    write_predictions(folder, sitting.rows, labels, serving.calibration.probabilities(likelihoods))
+
+    def decide(text: str) -> str:
+        (row,) = serving.calibration.probabilities(scorer.likelihoods([text]))
+        return labels[max(range(len(row)), key=row.__getitem__)]
+
+    return Sat(seconds, decide, serving.escalation)

@@ -1,0 +1,41 @@
+"""What a recipe's model is to learn: which rows, with which loss, and from whose layers it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from supply_chain.compute import scoring_compute
+from supply_chain.data.split import read_split
+from supply_chain.job import Job
+from supply_chain.label_loss import Loss, label_smoothed
+from supply_chain.recipe.distill import DistillTrain, LogitsObjective
+from supply_chain.records import Example
+from supply_chain.teaching import distillation_loss, layers_to_keep, taught, teacher_answers
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Rows, the loss on them, and the layers that a student cut from its teacher keeps."""
+
+    examples: list[Example]
+    loss: Loss
+    kept: list[int] | None = None
+
+
+def lesson_of(job: Job, work: Path) -> Lesson:
+    """The train rows and their loss; a teacher is asked first, unless the store has its answers."""
+    spec = job.recipe.train
+    if not isinstance(spec, DistillTrain):
+        return Lesson(read_split(job.splits, "train"), label_smoothed(spec.label_smoothing))
+    compute = scoring_compute(job.settings)
+    found = taught(job, teacher_answers(job, compute), spec.objective)
+    kept = layers_to_keep(job, spec.student, compute, work) if spec.student else None
+    if found.likelihoods is None or not isinstance(spec.objective, LogitsObjective):
+        return Lesson(found.examples, label_smoothed(spec.label_smoothing), kept)
+    objective, answers = spec.objective, found.likelihoods
+
+    def loss(logits: torch.Tensor, truth: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return distillation_loss(logits, truth, answers.to(logits.device)[rows], objective, spec.label_smoothing)
+
+    return Lesson(found.examples, loss, kept)

@@ -1,0 +1,68 @@
+"""`train: {method: distill}`: a smaller student that learns from a teacher."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from supply_chain.recipe.part import Part
+from supply_chain.recipe.train import Loop
+
+
+class Teacher(Part):
+    """Another recipe's specialist, or an untuned base model that ranks the labels' answers."""
+
+    recipe: str | None = None
+    """The recipe whose full-precision weights teach."""
+    base: str | None = None
+    """A name in `base_models.yaml`."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Teacher":
+        if (self.recipe is None) == (self.base is None):
+            raise ValueError("name one teacher: recipe or base")
+        return self
+
+
+class LogitsObjective(Part):
+    """Learns the teacher's distribution over labels beside the truth (Hinton et al. 2015, arXiv:1503.02531).
+
+    The teacher's log-probabilities are computed once and stored. Being over labels and not over tokens,
+    they fit a student of any vocabulary.
+    """
+
+    kind: Literal["logits"] = "logits"
+    truth_weight: float = Field(0.5, ge=0, le=1)
+    """Weight of cross-entropy with the truth; the rest is the divergence from the teacher."""
+    temperature: float = Field(2.0, gt=0, le=20)
+
+
+class SequenceObjective(Part):
+    """Learns the labels that the teacher gives (Kim and Rush 2016, arXiv:1606.07947)."""
+
+    kind: Literal["sequence"]
+    disagreement: Literal["drop", "truth", "teacher"] = "drop"
+    """A row where teacher and truth differ is left out, keeps its truth, or takes the teacher's label."""
+    confidence: float = Field(0.0, ge=0, lt=1)
+    """Rows of which the teacher is less sure than this keep their truth."""
+
+
+class Cut(Part):
+    """Keeps only some of the teacher's layers; the student starts from their weights."""
+
+    layers: int = Field(ge=1)
+    choose: Literal["importance", "even"] = "importance"
+    """`importance` drops the layers that change their input least (Men et al. 2024, arXiv:2403.03853)."""
+    rows: int = Field(128, ge=1, le=10_000)
+    """Train rows that importance is measured on."""
+
+
+class DistillTrain(Loop):
+    """A student with a head of labels learns what its teacher knows; all its weights are trained."""
+
+    method: Literal["distill"]
+    teacher: Teacher
+    objective: Annotated[LogitsObjective | SequenceObjective, Field(discriminator="kind")] = LogitsObjective()
+    student: Cut | None = None
+    """Cut from the teacher; by default the recipe's base."""
+    pooling: Literal["last", "mean"] = "last"
+    """What the head reads; a student cut from a teacher with a head reads what its teacher reads."""

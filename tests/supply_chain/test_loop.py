@@ -1,0 +1,137 @@
+"""The loop stops early on the recipe's metric, makes do with little memory, and survives being killed anywhere."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from supply_chain.errors import SupplyChainError, Unavailable
+from supply_chain.keys import adapter_key
+from supply_chain.recipe import Recipe
+from supply_chain.records import Splits
+from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
+from supply_chain.stopping import metric_of
+from supply_chain.store import Stored
+from supply_chain.training import train
+from tests.supply_chain.test_methods import job_of
+from tests.supply_chain.test_training import DRIVER, tracker
+
+HEAD = {"method": "head", "tune": "full", "batch_size": 16, "checkpoint_steps": 3, "learning_rate": 0.001}
+
+
+def test_the_best_measured_weights_are_kept_and_a_run_without_better_ones_stops(
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    def run(home: str, **values: object):  # type: ignore[no-untyped-def]
+        job = job_of(tmp_path / home, tiny_model, tiny_recipe, tiny_splits, **{**HEAD, **values})
+        return train(job, tracker)
+
+    stopping = {"every_steps": 4, "patience": 2}
+    wild = {"learning_rate": 0.05, "scheduler": "constant_with_warmup", "warmup": 0.0}
+    stopped = run("a", max_steps=60, stopping=stopping, **wild)
+    points = stopped.record.validation
+    best = max(points, key=lambda point: point.value)
+    assert stopped.record.steps < 60
+    assert [point.step for point in points] == list(range(4, stopped.record.steps + 1, 4))
+    assert stopped.record.kept_step == best.step == stopped.record.steps - 8
+    again = run("b", max_steps=best.step, stopping=None, **wild)
+    assert stopped.files["model.safetensors"] == again.files["model.safetensors"]
+
+
+def test_measurement_is_macro_f1_over_all_labels_or_accuracy() -> None:
+    labels, truth, answers = ["a", "b", "c"], [0, 0, 0, 1], [0, 0, 1, 1]
+    assert metric_of("accuracy", labels, truth, answers) == 0.75
+    assert metric_of("macro_f1", labels, truth, answers) == pytest.approx((0.8 + 2 / 3 + 0) / 3)
+
+
+LITTLE_MEMORY = """
+import pickle, resource, sys
+from pathlib import Path
+from supply_chain.tracking import NoTracker
+from supply_chain.training import train
+
+def limited(key):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    allowed = pages * resource.getpagesize() + (400 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
+    return NoTracker()
+
+record = train(pickle.load(open(sys.argv[1], "rb")), limited).record
+print(record.micro_batch, *(point.loss for point in record.losses))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    block = {"method": "full", "batch_size": 64, "max_steps": 2, "learning_rate": 0.001}
+    recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
+    job = job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    done = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, tmp_path / "job"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows, *losses = done.stdout.split()
+    assert int(rows) < 64
+    assert 64 % int(rows) == 0
+    whole = train(job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512), tracker)
+    assert whole.record.micro_batch == 64
+    assert [float(loss) for loss in losses] == pytest.approx([p.loss for p in whole.record.losses], rel=1e-4)
+
+
+def test_fewer_rows_divide_the_batch_until_one_is_left(tmp_path: Path) -> None:
+    assert micro_batch(tmp_path, 12) == 12
+    assert take_fewer(tmp_path, 12, 12) == 6
+    assert [micro_batch(tmp_path, 12), take_fewer(tmp_path, 15, 15), take_fewer(tmp_path, 7, 7)] == [6, 5, 1]
+    with pytest.raises(SupplyChainError, match="out of memory with one row at a time"):
+        take_fewer(tmp_path, 12, 1)
+
+
+def test_shortages_of_memory_and_disk_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MemoryRanOut), explained_shortage(tmp_path):
+        torch.empty(1 << 60)
+    with pytest.raises(Unavailable, match=r"is full\. Whole checkpoints are kept"), explained_shortage(tmp_path):
+        Path("/dev/full").write_text("x")
+    with pytest.raises(RuntimeError, match="another"), explained_shortage(tmp_path):
+        raise RuntimeError("another fault")
+    layer = torch.nn.Linear(4, 4)
+    check_disk(layer, False, 0, tmp_path)
+    with pytest.raises(Unavailable, match=r"training needs 1000000000\.\d+ GB of disk"):
+        check_disk(layer, False, 10**18, tmp_path)
+
+
+@pytest.mark.slow
+def test_twenty_random_kills_leave_the_same_weights(
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    """Kills fall on reading, training, measuring, saving; the resumed run ends with the uninterrupted run's bits."""
+    block = {**HEAD, "top_layers": 1, "max_steps": 150, "stopping": {"every_steps": 10, "patience": 15}}
+    whole = train(job_of(tmp_path / "one", tiny_model, tiny_recipe, tiny_splits, **block), tracker)
+    job = job_of(tmp_path / "two", tiny_model, tiny_recipe, tiny_splits, **block)
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    work, moments = job.store.root / "work" / adapter_key(job), random.Random(5)
+    reached = []
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "job"], stderr=subprocess.DEVNULL)
+        while not (work / "compute.json").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(4, 9))  # importing takes most of the first seconds
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        reached.append(max((int(p.name.rpartition("-")[2]) for p in work.glob("checkpoint-*")), default=0))
+    resumed = train(job, tracker)
+    assert resumed.files["model.safetensors"] == whole.files["model.safetensors"]
+    assert resumed.record.losses == whole.record.losses
+    assert resumed.record.validation == whole.record.validation
+    assert len(set(reached)) > 2, f"the kills fell on {reached}: make the run longer"
+    assert not work.exists()
