@@ -23,7 +23,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 4
+VERSION = 5
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -160,6 +160,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
+        "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,
+        "slice_rival": _slice_rival(card),
         "saving_axis": _saving_axis(card),
         "titles": {c.name: c.title for c in card.contestants},
         "whole_matrix": len(card.labels) <= _SHOWN_LABELS,
@@ -173,6 +175,11 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "names": NAMES,
         "lineage": _lineage(evidence),
     }
+
+
+def _slice_rival(card: Scorecard) -> str | None:
+    found = card.contestant("champion") or card.contestant("specialist")
+    return found.title if found else None
 
 
 def _saving_axis(card: Scorecard) -> Axis | None:
