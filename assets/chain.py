@@ -49,7 +49,12 @@ def is_trained(recipe: Recipe) -> bool:
 def checks_of(recipe: Recipe) -> list[str]:
     """Names of the gate's checks, as asset checks: they block promotion within a run."""
     promote = recipe.promote
-    limits = {"p95": promote.max_p95_ms, "size": promote.max_size_mb, "cost": promote.max_usd_per_1k}
+    limits = {
+        "slices": promote.slice_minimum,
+        "p95": promote.max_p95_ms,
+        "size": promote.max_size_mb,
+        "cost": promote.max_usd_per_1k,
+    }
     names = ["minimum", *(f"beats {name}" for name in promote.beats), "champion", "quantization"]
     return [*names, *(name for name, limit in limits.items() if limit is not None)]
 
@@ -114,31 +119,29 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
 
 def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     options = {"recipe": recipe.model_dump(mode="json")}
+    taught = ["teacher"] if teacher_key_of(recipe) else []
+
+    def job_of(inputs: dict[str, Any]) -> Job:
+        return Job(recipe, inputs["base"], inputs["splits"], project.settings, project.store, inputs.get("teacher"))
 
     @dg.asset(
         kinds={"pytorch"},
-        ins=_in(recipe, "base", "splits", *(["teacher"] if teacher_key_of(recipe) else [])),
+        ins=_in(recipe, "base", "splits", *taught),
         **_common(recipe, recipe.train, recipe.prompt),
     )
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
-            base, splits, teacher = inputs["base"], inputs["splits"], inputs.get("teacher")
-            job = Job(recipe, base, splits, project.settings, project.store, teacher)
             shop = Workshop(project, context, pipes)
-            stored = shop.make(Trained, adapter_key(job), "adapter", inputs, options)
+            stored = shop.make(Trained, adapter_key(job_of(inputs)), "adapter", inputs, options)
         return about.made(stored, about.adapter(stored))
 
-    @dg.asset(kinds={"safetensors"}, ins=_in(recipe, "base", "splits", "adapter"), **_common(recipe))
-    def merged_model(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, adapter: Any
-    ) -> dg.MaterializeResult:
+    @dg.asset(kinds={"safetensors"}, ins=_in(recipe, "base", "splits", "adapter", *taught), **_common(recipe))
+    def merged_model(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():
-            job = Job(recipe, base, splits, project.settings, project.store)
             shop = Workshop(project, context, pipes)
-            inputs = {"base": base, "splits": splits, "adapter": adapter}
-            stored = shop.make(Artifact, merged_key(job, adapter), "merged", inputs, options)
+            stored = shop.make(Artifact, merged_key(job_of(inputs), inputs["adapter"]), "merged", inputs, options)
         return about.made(stored, about.artifact(stored))
 
     @dg.asset(
@@ -153,8 +156,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         with explained():
             shop = Workshop(project, context, pipes)
             inputs = {"base": base, "splits": splits, "merged": merged_model}
-            job = Job(recipe, base, splits, project.settings, project.store)
-            key = quantized_key(job, merged_model, recipe.quantize[0])
+            key = quantized_key(job_of(inputs), merged_model, recipe.quantize[0])
             stored = shop.make(Artifact, key, "quantized", inputs, options)
         return about.made(stored, about.artifact(stored))
 

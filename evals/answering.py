@@ -15,6 +15,7 @@ from evals.keys import answers_key
 from evals.predictions import sampled_test
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.split import read_split
+from supply_chain.escalation import Escalation
 from supply_chain.inference import Loaded, device_bytes, has_head, load
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
@@ -45,10 +46,11 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Sat:
-    """Seconds that all rows took together, and how one text is answered."""
+    """Seconds that all rows took together, how one text is answered, and what the artifact promises."""
 
     batched_seconds: float
     decide: Callable[[str], object]
+    escalation: Escalation | None = None
 
 
 def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
@@ -106,4 +108,5 @@ def _predict(
         peak_memory_bytes=peak_memory_bytes() + device_bytes(compute),
         load_seconds=loaded.load_seconds,
         decisions_per_second=len(rows) / sat.batched_seconds,
+        escalation=sat.escalation,
     )

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from evals.engine import TreeLM
 from evals.predictions import write_predictions
 from supply_chain.calibration import Calibration
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import has_head
 from supply_chain.prompt import Renderer
 from supply_chain.records import Example
 from supply_chain.scoring import LabelScorer
@@ -37,20 +35,15 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     renderer = Renderer.of(sitting.recipe.prompt, labels, sitting.loaded.tokenizer)
     if sitting.subject.contestant == "base":
         renderer = replace(renderer, shots=shots(sitting))
-    server = LabelScorer(sitting.loaded, renderer)
-    if has_head(sitting.loaded.model):  # it writes nothing that a task of lm-eval could rank
-        start = time.perf_counter()
-        likelihoods = server.likelihoods([row.text for row in rows])
-        seconds = time.perf_counter() - start
-    else:
-        engine = TreeLM(sitting.loaded)
-        check_tokens(renderer, rows, engine)
-        likelihoods = _score(engine, renderer, rows, folder / "task")
-        seconds = engine.seconds
+    engine, server = TreeLM(sitting.loaded), LabelScorer(sitting.loaded, renderer)
+    check_tokens(renderer, rows, engine)
+    likelihoods = _score(engine, renderer, rows, folder / "task")
     tuned = (path / SERVING).exists()  # an untuned base model comes without
-    calibration = read_serving(path).calibration if tuned else Calibration()
+    serving = read_serving(path) if tuned else None
+    calibration = serving.calibration if serving else Calibration()
     write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
-    return Sat(seconds, lambda text: decide(server, calibration, text))
+    promise = serving.escalation if serving else None
+    return Sat(engine.seconds, lambda text: decide(server, calibration, text), promise)
 
 
 def check_tokens(renderer: Renderer, rows: Sequence[Example], engine: TreeLM) -> int:

@@ -16,14 +16,14 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     """
     labels = sitting.splits.record.labels
     scorer = LabelScorer(sitting.loaded, Renderer.of(sitting.recipe.prompt, labels, sitting.loaded.tokenizer))
-    calibration = read_serving(sitting.subject.path).calibration
+    serving = read_serving(sitting.subject.path)
     start = time.perf_counter()
     likelihoods = scorer.likelihoods([row.text for row in sitting.rows])
     seconds = time.perf_counter() - start
-    write_predictions(folder, sitting.rows, labels, calibration.probabilities(likelihoods))
+    write_predictions(folder, sitting.rows, labels, serving.calibration.probabilities(likelihoods))
 
     def decide(text: str) -> str:
-        (row,) = calibration.probabilities(scorer.likelihoods([text]))
+        (row,) = serving.calibration.probabilities(scorer.likelihoods([text]))
         return labels[max(range(len(row)), key=row.__getitem__)]
 
-    return Sat(seconds, decide)
+    return Sat(seconds, decide, serving.escalation)

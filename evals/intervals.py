@@ -21,8 +21,8 @@ def effective_rows(values: Floats, group_of: np.ndarray, groups: int) -> float:
     Values that are all equal count once a group.
     """
     n = len(values)
-    if groups == n:
-        return float(n)
+    if groups in {1, n}:
+        return float(groups)
     alone = float(((values - values.mean()) ** 2).sum()) / (n * (n - 1))
     if alone == 0:
         return float(groups)

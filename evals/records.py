@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Kpis
 from supply_chain.recipe.tasks import Metric
@@ -81,6 +82,43 @@ class Contestant(Evidence):
         return self.metrics[name]
 
 
+class Bin(Evidence):
+    """Rows of like confidence: their mean confidence and the share that is right."""
+
+    rows: int
+    confidence: float
+    right: float
+
+
+class RiskPoint(Evidence):
+    """Share of mistakes when only the surest `coverage` of the rows are answered."""
+
+    coverage: float
+    risk: float
+    threshold: float
+
+
+class Kept(Evidence):
+    """What the promise came to on the test rows."""
+
+    promise: Escalation
+    escalated: Estimate
+    """Share of the rows that are passed on."""
+    risk: Estimate | None
+    """Share of mistakes among the answers kept; None if none is kept."""
+
+
+class Confidence(Evidence):
+    """How far the candidate's confidence can be trusted."""
+
+    calibration_error: float
+    brier: Estimate
+    bins: list[Bin]
+    curve: list[RiskPoint]
+    kept: Kept | None
+    """None where the recipe asks for no escalation."""
+
+
 class LabelScore(Evidence):
     """How one label, or one field, fared; None where a share has nothing to divide by."""
 
@@ -91,6 +129,41 @@ class LabelScore(Evidence):
     precision: Estimate | None
     recall: Estimate | None
     f1: Estimate | None
+
+
+class SliceScore(Evidence):
+    """The candidate on one part of the test rows."""
+
+    name: str
+    rows: int
+    estimate: Estimate | None
+    """The recipe's metric; None for no rows or one group: no evidence."""
+    wins: int
+    """Rows that only the candidate has right, against the champion (without one: full precision)."""
+    losses: int
+    p_value: float
+    """McNemar's mid-P, adjusted by Holm over all slices."""
+
+
+class Sensitivity(Evidence):
+    """The month's saving (US dollars) when one assumption is a quarter less, or more."""
+
+    assumption: str
+    less: float
+    more: float
+
+
+class Tco(Evidence):
+    """A month with the specialist against one with the generalist, mistakes left out."""
+
+    fixed_usd_per_month: float
+    usd_per_1k: float
+    usd_per_month: float
+    saving_usd_per_month: float
+    break_even_volume: int | None
+    """Decisions a month from which on it pays; None where no volume is enough."""
+    assumptions: dict[str, float]
+    sensitivity: list[Sensitivity]
 
 
 class Scorecard(Record):
@@ -112,6 +185,12 @@ class Scorecard(Record):
     """The candidate's, in the labels' order."""
     confusion: dict[str, dict[str, int]]
     """The candidate's answers: truth, then answer, then rows; classification only."""
+    confidence: Confidence | None = None
+    """The candidate's."""
+    slices: list[SliceScore] = []
+    """The candidate's."""
+    tco: Tco | None = None
+    """The candidate's, where the recipe states a generalist's price."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.confidence import confidence_of
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Contestant, Difference, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.slices import score_slices
+from evals.tco import tco
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe import Recipe
@@ -17,7 +20,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 2
+VERSION = 5
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -35,6 +38,7 @@ class Entry:
 
     stored: Stored[Predictions]
     answers: list[str]
+    confidences: list[float]
 
     @property
     def name(self) -> str:
@@ -87,6 +91,8 @@ def _score(
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
     bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
+    confidence = _confidence(bench, entries[candidate])
+    escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     scorecard = Scorecard(
         recipe=recipe.name,
         task=recipe.task,
@@ -100,6 +106,9 @@ def _score(
         differences=_differences(entries, bench, spec.metric, candidate),
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
+        confidence=confidence,
+        slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
+        tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
@@ -154,7 +163,7 @@ def _entry(stored: Stored[Predictions], splits: Stored[Splits], rows: Sequence[E
     changed = [r.id for r in rows if (by_id[r.id].label, by_id[r.id].group) != (r.label, r.group)]
     if changed:
         raise EvidenceMismatch(f"{name}: truth or group of rows {', '.join(changed[:5])} is not that of the splits")
-    return Entry(stored, [by_id[r.id].answer for r in rows])
+    return Entry(stored, [by_id[r.id].answer for r in rows], [by_id[r.id].confidence for r in rows])
 
 
 def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
@@ -175,6 +184,16 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         predictions_key=entry.stored.key,
         predictions_digest=entry.stored.digest,
     )
+
+
+def _rival(entries: dict[str, Entry]) -> list[str] | None:
+    """Whom the candidate is compared with slice by slice."""
+    found = entries.get(CHAMPION) or entries.get(SPECIALIST)
+    return found.answers if found else None
+
+
+def _confidence(bench: Bench, entry: Entry) -> Confidence:
+    return confidence_of(bench, entry.answers, entry.confidences, entry.stored.record.escalation)
 
 
 def _confusion(bench: Bench, answers: Sequence[str]) -> dict[str, dict[str, int]]:

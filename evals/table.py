@@ -57,6 +57,11 @@ def usd(value: float) -> str:
     return f"${value:.2f}" if value >= 0.1 or whole_cents else f"${value:.4f}"
 
 
+def signed_usd(value: float) -> str:
+    """`−$12.30` with a minus sign where money is lost."""
+    return f"{'−' if value < 0 else ''}{usd(abs(value))}"
+
+
 def percent(share: float) -> str:
     """`93 %` that no line break parts; only what is exactly 0 or 1 is shown as such."""
     shown = "< 1" if 0 < share < 0.005 else "> 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"

@@ -25,7 +25,10 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     renderer = Renderer.of(recipe.prompt, labels, sitting.loaded.tokenizer, recipe.task)
     if sitting.subject.contestant == "base":
         renderer = replace(renderer, shots=shots(sitting))
-    room = _room(sitting, renderer)
+    serving = read_serving(sitting.subject.path) if (sitting.subject.path / SERVING).exists() else None
+    # The untuned base comes without, and gets as much room.
+    train = read_split(sitting.splits, "train")
+    room = serving.max_new_tokens if serving else answer_room(train, renderer, sitting.loaded.tokenizer)
     check_border(renderer, sitting)
 
     def ask(texts: list[str]) -> list[Answer]:
@@ -36,7 +39,7 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     answers = ask([row.text for row in sitting.rows])
     seconds = time.perf_counter() - began
     write_answers(folder, sitting.rows, answers)
-    return Sat(seconds, lambda text: ask([text]))
+    return Sat(seconds, lambda text: ask([text]), serving.escalation if serving else None)
 
 
 def check_border(renderer: Renderer, sitting: Sitting) -> None:
@@ -50,10 +53,3 @@ def check_border(renderer: Renderer, sitting: Sitting) -> None:
                 f"prompt: the tokens of an answer's start ({start!r}) merge with the end of the prompt "
                 f"({context[-12:]!r}, row {row.id}); change the prompt's end"
             )
-
-
-def _room(sitting: Sitting, renderer: Renderer) -> int:
-    """Tokens an answer may take, as it is served; the untuned base comes without and gets as many."""
-    if (sitting.subject.path / SERVING).exists():
-        return read_serving(sitting.subject.path).max_new_tokens
-    return answer_room(read_split(sitting.splits, "train"), renderer, sitting.loaded.tokenizer)

@@ -88,7 +88,7 @@ def _save(model: "LoggedModel", run_id: str, artifact: Stored[Artifact], folder:
             code_paths=_code(folder / "code"),
             signature=ModelSignature(
                 Schema([ColSpec("string", "text")]),
-                Schema([ColSpec("string", "label"), ColSpec("double", "confidence")]),
+                Schema([ColSpec("string", "label"), ColSpec("double", "confidence"), ColSpec("boolean", "escalate")]),
             ),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS],
         )

@@ -34,7 +34,7 @@ class Specialist:
         self.scorer = LabelScorer(self.loaded, self.renderer) if serving.task == "classification" else None
 
     def predict(self, table: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Column `text` in; `label` and `confidence` out, in the rows' order.
+        """Column `text` in; `label`, `confidence` and `escalate` (pass it on) out, in the rows' order.
 
         A class name with its calibrated probability; for other tasks canonical JSON (empty where the
         model wrote none) with the probability of what was written.
@@ -45,13 +45,18 @@ class Specialist:
         shares = self.serving.calibration.probabilities(likelihoods)
         labels = [self.serving.labels[max(range(len(row)), key=row.__getitem__)] for row in shares]
         confidences = [max(row) for row in shares]
-        return pd.DataFrame({"label": labels, "confidence": confidences})
+        return self._told(labels, confidences)
 
     def _write(self, texts: list[str]) -> pd.DataFrame:
         contexts = [self.renderer.context(text) for text in texts]
         written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
         answers = [self.renderer.read(w.text) for w in written]
-        return pd.DataFrame({"label": answers, "confidence": [math.exp(w.likelihood) for w in written]})
+        return self._told(answers, [math.exp(w.likelihood) for w in written])
+
+    def _told(self, labels: list[str], confidences: list[float]) -> pd.DataFrame:
+        promise = self.serving.escalation
+        escalate = [promise is not None and confidence < promise.threshold for confidence in confidences]
+        return pd.DataFrame({"label": labels, "confidence": confidences, "escalate": escalate})
 
 
 def _load_pyfunc(data_path: str) -> Specialist:

@@ -11,24 +11,21 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from supply_chain.calibration import Calibration, fit_calibration
 from supply_chain.compensate import compensate, second_moments
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
-from supply_chain.encode import answer_room
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.inference import Loaded, keep_packed_weights_apart, load, model_class
+from supply_chain.inference import keep_packed_weights_apart, load, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.schema import BnbNf4
-from supply_chain.records import Artifact, Trained
+from supply_chain.records import Artifact, Origin, Trained
 from supply_chain.saving import copy_files
-from supply_chain.scoring import label_likelihoods
-from supply_chain.serving import Serving
 from supply_chain.store import Stored
 from supply_chain.trainable import label_model
+from supply_chain.trust import serving_of
 
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 
@@ -44,7 +41,7 @@ def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
             model = _full_precision(job, trained.record.head)
             merged = PeftModel.from_pretrained(model, learned).merge_and_unload()
             merged.to(torch.bfloat16).save_pretrained(folder)
-        return _describe(job, trained.digest, folder, "safetensors-bf16", 16)
+        return _describe(job, trained.digest, folder, "safetensors-bf16", 16, origins(job))
 
     return job.store.once(Artifact, merged_key(job, trained), make)
 
@@ -65,7 +62,7 @@ def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artif
 
     def make(folder: Path) -> Artifact:
         save_nf4(merged.verify().path, folder, scheme, _calibration_prompts(job, scheme))
-        return _describe(job, merged.digest, folder, scheme.scheme, 4)
+        return _describe(job, merged.digest, folder, scheme.scheme, 4, merged.record.origins)
 
     return job.store.once(Artifact, quantized_key(job, merged, scheme), make)
 
@@ -115,13 +112,13 @@ def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
     return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
 
 
-def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> Artifact:
+def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int, made_of: list[Origin]) -> Artifact:
     base = job.base
     for name in _TOKENIZER:
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
     loaded = load(folder, scoring_compute(job.settings))
-    _serving(job, loaded).write(folder)
+    serving_of(job, loaded).write(folder)
     libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
     return Artifact(
         format=form,
@@ -136,23 +133,5 @@ def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int) -> A
         prompt_sha256=job.prompt_sha256,
         labels=job.labels,
         runtime=", ".join(f"{name} {version(name)}" for name in libraries),
-        origins=origins(job),
+        origins=made_of,
     )
-
-
-def _serving(job: Job, loaded: Loaded) -> Serving:
-    renderer = Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
-    told = {
-        "prompt": job.recipe.prompt, "labels": job.labels, "prompt_sha256": job.prompt_sha256, "task": job.recipe.task
-    }  # fmt: skip
-    if job.recipe.task == "classification":
-        return Serving(**told, calibration=_calibration(job, renderer, loaded))
-    room = answer_room(read_split(job.splits.verify(), "train"), renderer, loaded.tokenizer)
-    return Serving(**told, max_new_tokens=room)
-
-
-def _calibration(job: Job, renderer: Renderer, loaded: Loaded) -> Calibration:
-    """Fitted to the stored bytes, on validation rows: neither training nor test rows take part."""
-    rows = read_split(job.splits.verify(), "validation")
-    likelihoods = label_likelihoods(loaded, renderer, [row.text for row in rows])
-    return fit_calibration(likelihoods, [job.labels.index(row.label) for row in rows])

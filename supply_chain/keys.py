@@ -37,6 +37,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         base=job.base.digest,
         prompt=job.prompt_sha256,
         origins=origins(job),
+        escalation=job.recipe.evaluate.escalation,
     )
 
 
@@ -46,8 +47,9 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         "quantized",
         VERSIONS["quantized"],
         merged=merged.digest,
-        origins=origins(job),
+        origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
+        escalation=job.recipe.evaluate.escalation,
         seed=job.settings.seed,
     )

@@ -1,14 +1,24 @@
 """What a specialist is made from. Licence, sensitivity and zone travel with the weights."""
 
 from supply_chain.job import Job
-from supply_chain.records import Origin
+from supply_chain.records import Artifact, Origin
 
 
 def origins(job: Job) -> list[Origin]:
-    """The base model and the data of a job."""
+    """The base model and the data of a job, and all that its teacher was made from."""
     base, data = job.base.record, job.splits.record
     told = {"license": data.license, "sensitivity": data.sensitivity, "zone": data.zone}
     return [
         Origin(role="base", name=base.name, license=base.license),
         Origin.model_validate({"role": "data", "name": job.recipe.name, **told}),
+        *_taught(job),
     ]
+
+
+def _taught(job: Job) -> list[Origin]:
+    if job.teacher is None:
+        return []
+    teacher = job.teacher.record
+    if isinstance(teacher, Artifact):
+        return [origin.model_copy(update={"role": "teacher"}) for origin in teacher.origins]
+    return [Origin(role="teacher", name=teacher.name, license=teacher.license)]

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Sensitivity
 from supply_chain.store import Record
 
@@ -219,3 +220,5 @@ class Predictions(Record):
     load_seconds: float
     decisions_per_second: float
     """Batched throughput."""
+    escalation: Escalation | None = None
+    """Which answers are passed on, as the artifact promises."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from supply_chain.calibration import Calibration
 from supply_chain.errors import CorruptData
+from supply_chain.escalation import Escalation
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.schema import Prompt
@@ -26,6 +27,7 @@ class Serving(BaseModel):
     calibration: Calibration = Calibration()
     task: Task = "classification"
     max_new_tokens: int = 0
+    escalation: Escalation | None = None
 
     def write(self, folder: Path) -> None:
         """Writes `serving.json` into an artifact's folder."""

@@ -1,5 +1,6 @@
 """The recipe schema. Defaults live here, once; a recipe states decisions."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
@@ -12,6 +13,14 @@ from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, Metric, for_task, misfits
 from supply_chain.recipe.teachers import teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -66,6 +75,18 @@ class Kpis(Part):
     """Cost of one kind of mistake: `negative->positive: 0.40` (truth->answer)."""
     compute_usd_per_hour: float = Field(0.10, ge=0)
     """Price of the machine while it decides."""
+    generalist_usd_per_1k: float | None = Field(None, ge=0)
+    """What 1,000 requests to a generalist's endpoint cost; with it the report compares a month's total cost."""
+    escalation_usd: float | None = Field(None, ge=0)
+    """Cost of one answer that is passed on, human minutes included; default: a request to the generalist."""
+    training_usd: float = Field(0, ge=0)
+    """One training with its evaluation."""
+    trainings_per_year: float = Field(4, ge=0)
+    hosting_usd_per_month: float = Field(0, ge=0)
+    """What is paid whether or not it decides."""
+    review_hours_per_month: float = Field(0, ge=0)
+    """Experts' time for labels and sign-off."""
+    review_usd_per_hour: float = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _arrows(self) -> "Kpis":
@@ -73,6 +94,31 @@ class Kpis(Part):
             if kind.count("->") != 1:
                 raise ValueError(f"mistakes: {kind!r} must read truth->answer")
         return self
+
+
+class SliceSpec(Part):
+    """Test rows that meet every condition are also scored alone; thirds by length always are."""
+
+    name: str = Field(min_length=1, max_length=60)
+    matches: Annotated[str, AfterValidator(_regex)] | None = None
+    """Regular expression found in the text."""
+    labels: list[str] | None = None
+    """The truth is one of these."""
+    min_chars: int | None = Field(None, ge=0)
+    max_chars: int | None = Field(None, ge=1)
+
+
+class Escalate(Part):
+    """Answers that are not sure enough are passed on, so that of those kept no more than a share is wrong.
+
+    The threshold is chosen on half of the validation rows and stored with the artifact; see
+    `supply_chain/escalation.py`.
+    """
+
+    max_risk: float = Field(gt=0, lt=1)
+    """Largest share of mistakes among the answers kept."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Probability that the promise holds."""
 
 
 class Evaluate(Part):
@@ -88,6 +134,8 @@ class Evaluate(Part):
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
+    escalation: Escalate | None = None
+    slices: list[SliceSpec] = []
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
@@ -113,6 +161,8 @@ class Promote(Part):
     """The candidate's loss against the current champion must stay within this (95%, paired)."""
     quantization_loss: float = Field(0.02, ge=0, le=1)
     """How much of the metric 4-bit may cost against full precision."""
+    slice_minimum: float | None = Field(None, ge=0, le=1)
+    """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)

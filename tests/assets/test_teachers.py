@@ -49,3 +49,5 @@ def test_a_student_is_made_evaluated_and_promoted_after_its_teacher(project: Pro
     card = latest("small_reviews", "scorecard", project).record
     assert [c.name for c in card.contestants] == ["majority", "tfidf", "base", "specialist", "bnb-nf4"]
     assert card.contestants[3].size_bytes < card.contestants[2].size_bytes
+    made_of = [(o.role, o.name) for o in latest("small_reviews", "quantized_model", project).record.origins]
+    assert made_of == [("base", "tiny"), ("data", "small_reviews"), ("teacher", "tiny"), ("teacher", "tiny_reviews")]

@@ -52,6 +52,7 @@ evaluate:
   resamples: 200
   latency_rows: 10
   shots: 1
+  escalation: {max_risk: 0.5}
   kpis: {volume_per_month: 1000, mistake_usd: 0.5}
 promote: {minimum: 0.0, beats: [], quantization_loss: 1.0}
 route: {task: tiny-orders}
@@ -146,6 +147,7 @@ def test_what_the_task_cannot_give_is_refused(tmp_path: Path, edit: tuple[str, s
 def test_the_artifact_says_how_it_is_asked(models, job: Job):
     serving = read_serving(models["bnb-nf4"].path)
     assert (serving.task, serving.labels) == ("extraction", ["colour", "item", "number"])
+    assert serving.escalation is not None and not serving.escalation.promised
     longest = max(len(row.label.replace("colour", "c").replace("item", "i")) for row in read_split(job.splits, "train"))
     assert 8 < serving.max_new_tokens <= longest * 5 // 4 + 2
 
@@ -183,6 +185,7 @@ def test_reported_promoted_routed_and_served(card, job: Job, models, tmp_path: P
     html = (report.path / "report.html").read_text()
     assert "Exact match" in html and ">Fields</h2>" in html and "Confusion" not in html
     assert "no valid JSON" in html
+    assert "No threshold can promise" in html and "every answer is passed on" in html
     assert "exact match [95 %]" in (report.path / "summary.md").read_text()
     release = register(recipe, artifact, card, judged, report, None, job.settings, job.store)
     champion = Desk(FLEET, job.settings, job.store).promote(release)
@@ -191,3 +194,4 @@ def test_reported_promoted_routed_and_served(card, job: Job, models, tmp_path: P
     assert (model.labels, model.quality.metric) == (["colour", "item", "number"], "exact_match")
     served = Specialist(artifact.path).predict(pd.DataFrame({"text": ["order 1: a red lens"]}))
     assert list(served["label"]) == [""] and 0 <= served["confidence"][0] < 1
+    assert list(served["escalate"]) == [True]

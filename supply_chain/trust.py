@@ -1,0 +1,64 @@
+"""What is measured of an artifact's stored bytes on validation rows: calibration and the promise of a risk.
+
+Neither training nor test rows take part. Where a promise is asked for, half of the groups calibrate and
+the other half choose the threshold: a promise made on rows that the confidences were fitted to would not hold.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from supply_chain.calibration import Calibration, fit_calibration
+from supply_chain.data.split import read_split
+from supply_chain.encode import answer_room
+from supply_chain.escalation import Escalation, choose_threshold
+from supply_chain.generation import write
+from supply_chain.inference import Loaded
+from supply_chain.job import Job
+from supply_chain.prompt import Renderer
+from supply_chain.records import Example
+from supply_chain.scoring import label_likelihoods
+from supply_chain.serving import Serving
+
+
+def serving_of(job: Job, loaded: Loaded) -> Serving:
+    """How the artifact is asked and how its answers are read."""
+    recipe, renderer = job.recipe, Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
+    told = Serving(prompt=recipe.prompt, labels=job.labels, prompt_sha256=job.prompt_sha256, task=recipe.task)
+    rows = read_split(job.splits.verify(), "validation")
+    fitting, choosing = halves(rows) if recipe.evaluate.escalation else (rows, [])
+    found: dict[str, Any]
+    if recipe.task == "classification":
+        found = _ranked(job, renderer, loaded, fitting, choosing)
+    else:
+        room = answer_room(read_split(job.splits, "train"), renderer, loaded.tokenizer)
+        found = {"max_new_tokens": room, "escalation": _written(job, renderer, loaded, choosing, room)}
+    return told.model_copy(update=found)
+
+
+def halves(rows: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """The rows of every other group, and the rest."""
+    side = {group: i % 2 for i, group in enumerate(sorted({row.group for row in rows}))}
+    return [row for row in rows if not side[row.group]], [row for row in rows if side[row.group]]
+
+
+def _ranked(
+    job: Job, renderer: Renderer, loaded: Loaded, fitting: Sequence[Example], choosing: Sequence[Example]
+) -> dict[str, Calibration | Escalation | None]:
+    likelihoods = label_likelihoods(loaded, renderer, [row.text for row in [*fitting, *choosing]])
+    calibration = fit_calibration(likelihoods[: len(fitting)], [job.labels.index(row.label) for row in fitting])
+    shares = calibration.probabilities(likelihoods[len(fitting) :]) if choosing else []
+    right = [job.labels[s.index(max(s))] == row.label for s, row in zip(shares, choosing, strict=True)]
+    return {"calibration": calibration, "escalation": _promise(job, [max(s) for s in shares], right)}
+
+
+def _written(job: Job, renderer: Renderer, loaded: Loaded, choosing: Sequence[Example], room: int) -> Escalation | None:
+    contexts = [renderer.context(row.text) for row in choosing]
+    written = write(loaded, contexts, room, renderer.complete) if contexts else []
+    right = [renderer.read(w.text) == row.label for w, row in zip(written, choosing, strict=True)]
+    return _promise(job, [math.exp(w.likelihood) for w in written], right)
+
+
+def _promise(job: Job, confidences: Sequence[float], right: Sequence[bool]) -> Escalation | None:
+    wanted = job.recipe.evaluate.escalation
+    return choose_threshold(confidences, right, wanted.max_risk, wanted.confidence) if wanted else None
