@@ -118,7 +118,10 @@ def test_figures_are_counted(classifier: Classifier):
 
 
 def test_a_saved_classifier_answers_alike_and_damage_shows(classifier: Classifier, tmp_path: Path):
-    classifier.save(tmp_path)
+    columns_first = np.asfortranarray(classifier.head)  # as scikit-learn may leave it
+    Classifier(classifier.words, classifier.classes, columns_first, classifier.bias, classifier.threshold).save(
+        tmp_path
+    )
     again = Classifier.load(tmp_path)
     assert again.guess("pay bill q") == classifier.guess("pay bill q")
     first = {name: (tmp_path / name).read_bytes() for name in (TENSORS, TEXTS)}
@@ -270,8 +273,8 @@ def test_a_fleets_router_is_trained_gated_published_and_used(tiny_recipe: Recipe
     assert told is not None and told.accuracy.n == 80 and told.accuracy.low >= 0.8
     assert not publish(made, fleet, settings, store).new
     router = Router.load(published.path, keys=trusted(settings))
-    assert router.decide("my card was stolen today again 99").model == "bank"
-    assert router.decide("book a flight to rome please today 99").model == "second"
+    assert router.decide("my card was stolen today please 50").model == "bank"
+    assert router.decide("book a flight to rome today please 50").model == "second"
 
     folder = Path(told.uri.removeprefix("file://"))
     (folder / TEXTS).write_text((folder / TEXTS).read_text() + " ")
