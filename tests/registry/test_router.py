@@ -18,7 +18,7 @@ from registry.router import Context, Router
 from registry.router.classifier import TENSORS, TEXTS, Classifier
 from registry.router.train import Row, evaluate, fit
 from registry.router.words import Words
-from registry.routing import Model, ModelRoute, RoutingManifest
+from registry.routing import RoutingManifest
 from registry.signing import trusted
 from registry.terms import ANY, CAUSES, LEVELS, NOBODY
 from registry.versions import Release
@@ -29,7 +29,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Example, Splits
 from supply_chain.settings import PROJECT, Settings
 from supply_chain.store import Store
-from tests.registry.evidence import release_made_by_hand
+from tests.registry.evidence import fleet_of, release_made_by_hand
 from tests.registry.work import FLEET
 
 
@@ -51,35 +51,6 @@ ROWS = [Row(f"pay bill {w}", "bank", "pay") for w in "abcdefgh"] + [
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     return fit(ROWS, ROWS, words(), false_rejection=0.0)
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> RoutingManifest:
-    """One published generation, whose parts the tests rearrange."""
-    from supply_chain.recipe import load_recipe
-    from supply_chain.recipe.part import Surroundings
-    from tests.conftest import write_tiny_project
-
-    folder = tmp_path_factory.mktemp("router")
-    recipe = load_recipe(write_tiny_project(folder / "p"), Surroundings(root=folder / "p", bases=("tiny",)))
-    settings = Settings(home=folder / "home")
-    store = Store.of(settings)
-    return publish([release_made_by_hand(recipe, store)], FLEET, settings, store).manifest
-
-
-def fleet_of(manifest: RoutingManifest, *parts: dict, fallback: dict | None = None) -> RoutingManifest:
-    """A manifest with a model and a route for each of `parts`."""
-    models, routes = [], []
-    for part in parts:
-        own = {k: v for k, v in part.items() if k in Model.model_fields}
-        models.append(manifest.models[0].model_copy(update=own))
-        to = part.get("to", "generalist")
-        more = {k: v for k, v in part.items() if k in ModelRoute.model_fields}
-        base = {"task": part["name"], "keywords": [], "fallbacks": dict.fromkeys(CAUSES, to)}
-        candidates = [manifest.routes[0].candidates[0].model_copy(update={"model": part["name"]})]
-        routes.append(manifest.routes[0].model_copy(update={**base, "candidates": candidates, **more}))
-    last = manifest.fallback.model_copy(update=fallback or {})
-    return manifest.model_copy(update={"models": models, "routes": routes, "fallback": last})
 
 
 def test_words_are_split_by_their_merges():
