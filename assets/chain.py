@@ -49,7 +49,12 @@ def is_trained(recipe: Recipe) -> bool:
 def checks_of(recipe: Recipe) -> list[str]:
     """Names of the gate's checks, as asset checks: they block promotion within a run."""
     promote = recipe.promote
-    limits = {"p95": promote.max_p95_ms, "size": promote.max_size_mb, "cost": promote.max_usd_per_1k}
+    limits = {
+        "slices": promote.slice_minimum,
+        "p95": promote.max_p95_ms,
+        "size": promote.max_size_mb,
+        "cost": promote.max_usd_per_1k,
+    }
     names = ["minimum", *(f"beats {name}" for name in promote.beats), "champion", "quantization"]
     return [*names, *(name for name, limit in limits.items() if limit is not None)]
 

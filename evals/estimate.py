@@ -22,6 +22,7 @@ from supply_chain.recipe.data import Task
 _CELLS = 1 << 22
 _TAIL = 0.025
 _ROWS = ("accuracy", "exact_match")
+_ENOUGH = 20
 
 
 @dataclass(frozen=True)
@@ -69,36 +70,45 @@ class Bench:
                 low, high = share_interval(mean, effective_rows(rows[name], self._group_of, self._size))
                 found[name] = Estimate(mean=mean, low=low, high=high, n=len(self.truth))
             else:
-                found[name] = self._interval(mean, statistic(draws))
+                found[name] = self._wide_enough(self._interval(mean, statistic(draws)), rows)
         return found
+
+    def _wide_enough(self, drawn: Estimate, rows: dict[str, Floats]) -> Estimate:
+        """Draws of few groups may agree by chance: then the interval is as wide as that of the rows that are right."""
+        right = rows["accuracy"]
+        low, high = share_interval(right.mean(), effective_rows(right, self._group_of, self._size))
+        if drawn.high - drawn.low >= (high - low) / 2:
+            return drawn
+        half, mean = (high - low) / 2, drawn.mean
+        return drawn.model_copy(update={"low": max(0.0, mean - half), "high": min(1.0, mean + half)})
 
     def by_label(self, answers: Sequence[str]) -> list[LabelScore]:
         """Precision, recall and F1 of every label (or field) that is true or answered somewhere."""
-        counts = self._counts(answers)
-        names = len(self.labels) + (self.task != "classification")
-        whole, draws = by_label(counts.sum(axis=0)[None], names), by_label(self._resample(counts), names)
-        found = []
+        columns, (rows, at) = tally(self.task, self.labels, self.truth, answers)
+        counts, names = self._counts(answers), len(self.labels) + (self.task != "classification")
+        draws = by_label(self._resample(counts), names)
+        found, everywhere = [], np.arange(len(self.truth))
         for i, label in enumerate(self.labels):
-            (right, answered, true), drawn = (float(part[0, i]) for part in whole), [part[:, i] for part in draws]
-            if answered + true:
+            places = (columns - (3 - k) * names + i for k in range(3))
+            right, answered, true = (np.isin(everywhere, rows[at == place]) for place in places)
+            if (answered | true).any():
                 found.append(
                     LabelScore(
                         label=label,
-                        rows=int(true),
-                        answered=int(answered),
-                        precision=self._ratio(right, answered, drawn[0], drawn[1]),
-                        recall=self._ratio(right, true, drawn[0], drawn[2]),
-                        f1=self._ratio(2 * right, answered + true, 2 * drawn[0], drawn[1] + drawn[2]),
+                        rows=int(true.sum()),
+                        answered=int(answered.sum()),
+                        precision=self.share(right[answered], answered) if answered.any() else None,
+                        recall=self.share(right[true], true) if true.any() else None,
+                        f1=self._f1((right, answered, true), [part[:, i] for part in draws]),
                     )
                 )
         return found
 
-    def _ratio(self, part: float, whole: float, parts: Floats, wholes: Floats) -> Estimate | None:
-        """A share with its interval over the draws that have any; None where there is nothing to divide by."""
-        if not whole:
-            return None
-        low, high = np.quantile((parts / np.maximum(wholes, 1))[wholes > 0], [_TAIL, 1 - _TAIL])
-        return Estimate(mean=part / whole, low=float(low), high=float(high), n=int(whole))
+    def _f1(self, rows: Sequence[NDArray[np.bool_]], draws: Sequence[Floats]) -> Estimate:
+        right, size = int(rows[0].sum()), int(rows[1].sum() + rows[2].sum())
+        drawn = draws[1] + draws[2]
+        low, high = np.quantile((2 * draws[0] / np.maximum(drawn, 1))[drawn > 0], [_TAIL, 1 - _TAIL])
+        return Estimate(mean=2 * right / size, low=float(low), high=float(high), n=int((rows[1] | rows[2]).sum()))
 
     def difference(self, metric: str, contestant: Sequence[str], against: Sequence[str]) -> Estimate:
         """Metric of `contestant` minus that of `against`, on the same rows.
@@ -113,9 +123,10 @@ class Bench:
         if metric in _ROWS:
             return Estimate(mean=mean, low=low, high=high, n=len(self.truth))
         drawn = self._interval(mean, statistic(self._resample(one)) - statistic(self._resample(other)))
+        if self.task != "classification" and sum(self.discordant(contestant, against)) >= _ENOUGH:
+            return drawn  # many items a row: their share varies less than that of whole rows
         half = (high - low) / 2
-        ends = {"low": min(drawn.low, mean - half), "high": max(drawn.high, mean + half)}
-        return drawn.model_copy(update=ends)
+        return drawn.model_copy(update={"low": min(drawn.low, mean - half), "high": max(drawn.high, mean + half)})
 
     def share(self, hits: NDArray[np.bool_], of: NDArray[np.bool_] | None = None) -> Estimate:
         """The share of `hits` (one a row, or one for each row of `of`), with a score interval."""

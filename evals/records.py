@@ -131,6 +131,20 @@ class LabelScore(Evidence):
     f1: Estimate | None
 
 
+class SliceScore(Evidence):
+    """The candidate on one part of the test rows."""
+
+    name: str
+    rows: int
+    estimate: Estimate | None
+    """The recipe's metric; None for no rows or one group: no evidence."""
+    wins: int
+    """Rows that only the candidate has right, against the champion (without one: full precision)."""
+    losses: int
+    p_value: float
+    """McNemar's mid-P, adjusted by Holm over all slices."""
+
+
 class Sensitivity(Evidence):
     """The month's saving (US dollars) when one assumption is a quarter less, or more."""
 
@@ -172,6 +186,8 @@ class Scorecard(Record):
     confusion: dict[str, dict[str, int]]
     """The candidate's answers: truth, then answer, then rows; classification only."""
     confidence: Confidence | None = None
+    """The candidate's."""
+    slices: list[SliceScore] = []
     """The candidate's."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""

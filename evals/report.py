@@ -15,28 +15,18 @@ from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
 from evals.summary import summarize
 from evals.table import interval, milliseconds, percent, signed_usd, size, usd
+from evals.twin import Mistake, ReportTwin
 from supply_chain.data.split import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
-from supply_chain.identity import canonical_json, identity
+from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 4
+VERSION = 5
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One test row that the candidate got wrong; of written answers, what differs."""
-
-    text: str
-    truth: str
-    answer: str
-    confidence: float
-    usd: float
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,12 @@ class Evidence:
         price = pricing(self.card.task, self.card.kpis, self.card.labels)
         wrong: list[Prediction] = [p for p in read_predictions(self.predictions.verify()) if p.answer != p.label]
         wrong.sort(key=lambda p: (-p.confidence, p.id))
-        return [Mistake(texts[p.id], *told(self.card.task, p), p.confidence, price(p.label, p.answer)) for p in wrong]
+        found = []
+        for p in wrong:
+            truth, answer = told(self.card.task, p)
+            usd = price(p.label, p.answer)
+            found.append(Mistake(text=texts[p.id], truth=truth, answer=answer, confidence=p.confidence, usd=usd))
+        return found
 
     @property
     def costliest(self) -> list[Mistake]:
@@ -136,7 +131,7 @@ def _render(evidence: Evidence, folder: Path) -> Report:
     page = environment.get_template("report.html.j2").render(_view(evidence))
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "summary.md").write_text(summarize(evidence.recipe, evidence.card, evidence.verdict), encoding="utf-8")
-    (folder / "report.json").write_text(json.dumps(_twin(evidence), indent=2, ensure_ascii=False), encoding="utf-8")
+    (folder / "report.json").write_text(_twin(evidence).model_dump_json(indent=2), encoding="utf-8")
     return Report(
         scorecard_digest=evidence.scorecard.digest,
         decision_digest=evidence.decision_digest,
@@ -165,6 +160,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
+        "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,
+        "slice_rival": _slice_rival(card),
         "saving_axis": _saving_axis(card),
         "titles": {c.name: c.title for c in card.contestants},
         "whole_matrix": len(card.labels) <= _SHOWN_LABELS,
@@ -178,6 +175,11 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "names": NAMES,
         "lineage": _lineage(evidence),
     }
+
+
+def _slice_rival(card: Scorecard) -> str | None:
+    found = card.contestant("champion") or card.contestant("specialist")
+    return found.title if found else None
 
 
 def _saving_axis(card: Scorecard) -> Axis | None:
@@ -212,18 +214,13 @@ def _lineage(evidence: Evidence) -> dict[str, str]:
     return {**evidence.lineage, **{name: digest for name, digest in own.items() if name not in evidence.lineage}}
 
 
-def _twin(evidence: Evidence) -> dict[str, Any]:
-    twin: dict[str, Any] = json.loads(
-        canonical_json(
-            {
-                "recipe": evidence.recipe,
-                "verdict": evidence.verdict,
-                "scorecard": evidence.card,
-                "data": evidence.splits.record,
-                "lineage": _lineage(evidence),
-            }
-        )
-    )
+def _twin(evidence: Evidence) -> ReportTwin:
     shown = {"most_confident": evidence.mistakes, "most_costly": evidence.costliest}
-    twin["mistakes"] = {name: [vars(m) for m in found[:_SHOWN_MISTAKES]] for name, found in shown.items()}
-    return twin
+    return ReportTwin(
+        recipe=evidence.recipe,
+        verdict=evidence.verdict,
+        scorecard=evidence.card,
+        data=evidence.splits.record,
+        lineage=_lineage(evidence),
+        mistakes={name: found[:_SHOWN_MISTAKES] for name, found in shown.items()},
+    )

@@ -11,6 +11,7 @@ from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.slices import score_slices
 from evals.tco import tco
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity
@@ -19,7 +20,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 4
+VERSION = 5
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -106,6 +107,7 @@ def _score(
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
+        slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
@@ -182,6 +184,12 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         predictions_key=entry.stored.key,
         predictions_digest=entry.stored.digest,
     )
+
+
+def _rival(entries: dict[str, Entry]) -> list[str] | None:
+    """Whom the candidate is compared with slice by slice."""
+    found = entries.get(CHAMPION) or entries.get(SPECIALIST)
+    return found.answers if found else None
 
 
 def _confidence(bench: Bench, entry: Entry) -> Confidence:

@@ -10,12 +10,25 @@ from dataclasses import dataclass, fields, replace
 from evals.records import Sensitivity, Tco
 from supply_chain.recipe.schema import Kpis
 
-_MOVED = 0.25
+_MOVED, _CENT = 0.25, 0.01
+_WORDS = {
+    "decisions_a_month": "Decisions a month",
+    "generalist_usd_for_1000": "Generalist, $ for 1,000 requests",
+    "training_usd": "One training, $",
+    "trainings_a_year": "Trainings a year",
+    "hosting_usd_a_month": "Hosting, $ a month",
+    "review_hours_a_month": "Experts' hours a month",
+    "review_usd_an_hour": "Experts' hour, $",
+    "compute_usd_an_hour": "Machine while it decides, $ an hour",
+    "seconds_a_decision": "Seconds a decision",
+    "share_passed_on": "Share passed on",
+    "usd_for_one_passed_on": "One answer passed on, $",
+}
 
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars, and the figures they are multiplied with. Names are shown as they stand, with spaces."""
+    """US dollars, and the figures they are multiplied with."""
 
     decisions_a_month: float
     generalist_usd_for_1000: float
@@ -84,7 +97,7 @@ def tco(kpis: Kpis, seconds_per_decision: float, share_passed_on: float) -> Tco 
         usd_per_month=prices.month_usd,
         saving_usd_per_month=prices.saving_usd,
         break_even_volume=prices.break_even_volume,
-        assumptions={field.name.replace("_", " "): getattr(prices, field.name) for field in fields(prices)},
+        assumptions={_WORDS[field.name]: getattr(prices, field.name) for field in fields(prices)},
         sensitivity=_tornado(prices),
     )
 
@@ -95,6 +108,6 @@ def _tornado(prices: Prices) -> list[Sensitivity]:
     for field in fields(prices):
         value = getattr(prices, field.name)
         less, more = (replace(prices, **{field.name: value * factor}).saving_usd for factor in (1 - _MOVED, 1 + _MOVED))
-        found.append(Sensitivity(assumption=field.name.replace("_", " "), less=less, more=more))
-    moving = [s for s in found if s.less != s.more]
+        found.append(Sensitivity(assumption=_WORDS[field.name], less=less, more=more))
+    moving = [s for s in found if abs(s.more - s.less) >= _CENT]
     return sorted(moving, key=lambda s: -abs(s.more - s.less))

@@ -20,6 +20,7 @@ from supply_chain.store import Record, Store, Stored
 
 VERSION = 2
 FILE = "decision.json"
+_ALPHA = 0.05
 
 
 class Check(BaseModel):
@@ -95,6 +96,8 @@ def _checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterato
         yield _beats(name, card)
     yield _champion(promote.champion_margin, card)
     yield _quantization(promote.quantization_loss, card)
+    if promote.slice_minimum is not None:
+        yield _slices(promote.slice_minimum, card)
     if promote.max_p95_ms is not None:
         yield _limit("p95", candidate.p95_ms, promote.max_p95_ms, "The 95th percentile of a decision's time is", "ms")
     if promote.max_size_mb is not None:
@@ -160,6 +163,24 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
         f"a mean loss of up to {allowed:g} is allowed."
     )
     return Check(name="quantization", passed=passed, measured=loss, required=allowed, sentence=sentence)
+
+
+def _slices(required: float, card: Scorecard) -> Check:
+    """Refuses what is shown to be bad somewhere; few rows show little, and the sentence says how many did."""
+    highest = {s.name: s.estimate.high for s in card.slices if s.estimate is not None}
+    silent = [s.name for s in card.slices if s.estimate is None]
+    low = [name for name, high in highest.items() if high < required]
+    worse = [s.name for s in card.slices if s.losses > s.wins and s.p_value < _ALPHA]
+    faults = [
+        *([f"shown to lie below {required:g}: {', '.join(low)}"] if low else []),
+        *([f"shown to be worse than before: {', '.join(worse)}"] if worse else []),
+        *([f"no evidence: {', '.join(silent)}"] if silent else []),
+    ]
+    passed = bool(highest) and not faults
+    told = "; ".join(faults) or f"none is shown to lie below {required:g} or to be worse than before"
+    sentence = f"Of {len(card.slices)} slices of the test rows, {told}."
+    lowest = min(highest.values(), default=None)
+    return Check(name="slices", passed=passed, measured=lowest, required=required, sentence=sentence)
 
 
 def _cost(limit: float, card: Scorecard, found: Estimate) -> Check:

@@ -1,5 +1,6 @@
 """The recipe schema. Defaults live here, once; a recipe states decisions."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
@@ -12,6 +13,14 @@ from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, Metric, for_task, misfits
 from supply_chain.recipe.teachers import teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -87,6 +96,18 @@ class Kpis(Part):
         return self
 
 
+class SliceSpec(Part):
+    """Test rows that meet every condition are also scored alone; thirds by length always are."""
+
+    name: str = Field(min_length=1, max_length=60)
+    matches: Annotated[str, AfterValidator(_regex)] | None = None
+    """Regular expression found in the text."""
+    labels: list[str] | None = None
+    """The truth is one of these."""
+    min_chars: int | None = Field(None, ge=0)
+    max_chars: int | None = Field(None, ge=1)
+
+
 class Escalate(Part):
     """Answers that are not sure enough are passed on, so that of those kept no more than a share is wrong.
 
@@ -114,9 +135,19 @@ class Evaluate(Part):
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
     escalation: Escalate | None = None
+    slices: list[SliceSpec] = []
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
+
+
+class Approval(Part):
+    """People who must sign before a version may become champion."""
+
+    roles: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]] = Field(min_length=1)
+    """One person each: `[domain, risk]`."""
+    valid_days: int = Field(30, ge=1, le=3650)
+    """A signature counts for so long."""
 
 
 class Promote(Part):
@@ -130,9 +161,13 @@ class Promote(Part):
     """The candidate's loss against the current champion must stay within this (95%, paired)."""
     quantization_loss: float = Field(0.02, ge=0, le=1)
     """How much of the metric 4-bit may cost against full precision."""
+    slice_minimum: float | None = Field(None, ge=0, le=1)
+    """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)
+    approval: Approval | None = None
+    """Without it, passing the gates is enough."""
 
 
 Cause = Literal["error", "timeout", "low_confidence", "context_overflow", "policy"]

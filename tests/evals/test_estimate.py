@@ -30,7 +30,7 @@ def test_means_equal_scikit_learn(labels):
 
 
 def test_every_draw_equals_scikit_learn_on_the_drawn_rows():
-    b = bench(rows=40, groups=8, resamples=5)
+    b = bench(rows=40, groups=8, resamples=60)
     answers = answers_of(b, 0.6)
     names = np.unique(b.groups)
     drawn = []
@@ -41,7 +41,7 @@ def test_every_draw_equals_scikit_learn_on_the_drawn_rows():
     low, high = np.quantile(drawn, [0.025, 0.975])
     found = b.estimate("macro_f1", answers)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert b._few_draws.sum(axis=1).tolist() == [8] * 5
+    assert b._few_draws.sum(axis=1).tolist() == [8] * 60
 
 
 def test_known_interval_of_two_groups():

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from evals.drawing import Axis
 from evals.predictions import write_predictions
@@ -12,6 +13,7 @@ from evals.report import render_report
 from evals.scorecard import score
 from evals.summary import escape
 from evals.table import percent
+from evals.twin import SCHEMA, schema_text
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
 from supply_chain.data.split import read_split, split
@@ -104,7 +106,7 @@ def test_the_page_is_whole_accessible_and_fetches_nothing(made, store):
     assert not re.findall(r"https?://|@import|url\(|<script|<link|<img|<iframe", html)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("h1")) == 1
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
-    assert len(page.all("caption")) == len(page.all("table")) == 5
+    assert len(page.all("caption")) == len(page.all("table")) == 6
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
@@ -258,3 +260,11 @@ def test_many_labels_are_shown_as_the_most_frequent_mix_ups(made, store, monkeyp
     n, truth, answer = min((-n, t, a) for t, row in confusion.items() for a, n in row.items() if t != a)
     assert "With 3 labels, only the most frequent mix-ups are shown" in page.text
     assert f"Rows Cost of one {truth} {answer} {-n} $" in page.text
+
+
+def test_the_twin_keeps_to_its_published_schema(made, store):
+    assert SCHEMA.read_text() == schema_text()
+    found = json.loads((render(made, store).path / "report.json").read_text())
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(found)
+    found["scorecard"]["rows"] = "many"
+    assert not Draft202012Validator(json.loads(SCHEMA.read_text())).is_valid(found)

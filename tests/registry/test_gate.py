@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.records import Difference
+from evals.records import Difference, SliceScore
 from registry.gate import Check, Decision, decide, judge, verdict
 from supply_chain.errors import CorruptData
 from supply_chain.recipe.schema import Promote
@@ -179,3 +179,24 @@ def test_damaged_evidence_is_not_judged(store: Store):
     Path(card.path / "scorecard.json").write_text("{}")
     with pytest.raises(CorruptData, match="scorecard"):
         judge(POLICY, card, store)
+
+
+def slices(*found: tuple) -> list[SliceScore]:
+    names = ("name", "rows", "estimate", "wins", "losses", "p_value")
+    return [SliceScore(**dict(zip(names, given, strict=True))) for given in found]
+
+
+@pytest.mark.parametrize(
+    ("found", "passed", "told"),
+    [
+        ([("short", 100, estimate(0.7, 0.6, 0.8), 3, 1, 1.0)], True, "none is shown to lie below 0.6"),
+        ([("short", 100, estimate(0.4, 0.3, 0.59), 3, 1, 1.0)], False, "shown to lie below 0.6: short"),
+        ([("long", 100, estimate(0.7, 0.6, 0.8), 1, 20, 0.01)], False, "shown to be worse than before: long"),
+        ([("long", 100, estimate(0.7, 0.6, 0.8), 20, 1, 0.01)], True, "none is shown"),
+        ([("empty", 0, None, 0, 0, 1.0)], False, "no evidence: empty"),
+        ([], False, "Of 0 slices"),
+    ],
+)
+def test_slices_are_refused_for_what_is_shown(found, passed, told):
+    result = check("slices", Promote(minimum=0.65, slice_minimum=0.6), slices=slices(*found))
+    assert result.passed is passed and told in result.sentence
