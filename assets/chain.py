@@ -51,6 +51,7 @@ def checks_of(recipe: Recipe) -> list[str]:
     promote = recipe.promote
     limits = {
         "slices": promote.slice_minimum,
+        "robustness": promote.max_drop,
         "p95": promote.max_p95_ms,
         "size": promote.max_size_mb,
         "cost": promote.max_usd_per_1k,

@@ -98,6 +98,8 @@ def _checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterato
     yield _quantization(promote.quantization_loss, card)
     if promote.slice_minimum is not None:
         yield _slices(promote.slice_minimum, card)
+    if promote.max_drop is not None:
+        yield _robustness(promote.max_drop, card)
     if promote.max_p95_ms is not None:
         yield _limit("p95", candidate.p95_ms, promote.max_p95_ms, "The 95th percentile of a decision's time is", "ms")
     if promote.max_size_mb is not None:
@@ -181,6 +183,20 @@ def _slices(required: float, card: Scorecard) -> Check:
     sentence = f"Of {len(card.slices)} slices of the test rows, {told}."
     lowest = min(highest.values(), default=None)
     return Check(name="slices", passed=passed, measured=lowest, required=required, sentence=sentence)
+
+
+def _robustness(allowed: float, card: Scorecard) -> Check:
+    if not card.robustness:
+        return _absent("robustness", f"{card.candidate} on perturbed texts")
+    worst = min(card.robustness, key=lambda s: s.change.low)
+    drop = -worst.change.low
+    passed = drop <= allowed
+    sentence = (
+        f"Of {len(card.robustness)} perturbations, {worst.kind} costs the most {TITLES[card.metric]}: "
+        f"{-worst.change.mean:.3f} (up to {_apart(drop, allowed)} with 95 % confidence, {worst.rows} rows), "
+        f"{'within' if passed else 'more than'} the allowed {allowed:g}."
+    )
+    return Check(name="robustness", passed=passed, measured=drop, required=allowed, sentence=sentence)
 
 
 def _cost(limit: float, card: Scorecard, found: Estimate) -> Check:

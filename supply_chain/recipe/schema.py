@@ -96,6 +96,9 @@ class Kpis(Part):
         return self
 
 
+Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
+
+
 class SliceSpec(Part):
     """Test rows that meet every condition are also scored alone; thirds by length always are."""
 
@@ -136,6 +139,11 @@ class Evaluate(Part):
     """Single requests timed for p50 and p95."""
     escalation: Escalate | None = None
     slices: list[SliceSpec] = []
+    perturbations: list[Perturbation] = []
+    """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
+    answer something else."""
+    perturbed_rows: int = Field(200, ge=20)
+    """Test rows drawn for each perturbation."""
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
@@ -154,6 +162,8 @@ class Promote(Part):
     """How much of the metric 4-bit may cost against full precision."""
     slice_minimum: float | None = Field(None, ge=0, le=1)
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
+    max_drop: float | None = Field(None, ge=0, le=1)
+    """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)
