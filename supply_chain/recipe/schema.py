@@ -38,6 +38,9 @@ class PlainPrompt(Part):
     after: str = "\nLabel:"
     answers: dict[str, str] = {}
     """What the model writes for a label (or a field's name); by default the label itself."""
+    order: list[str] = Field([], exclude_if=lambda value: not value)
+    """Extraction: fields in the order in which they are written; the others follow, sorted. A small model learns
+    fastest in the order of the text."""
 
 
 class ChatPrompt(Part):
@@ -47,6 +50,9 @@ class ChatPrompt(Part):
     instruction: str
     answers: dict[str, str] = {}
     """What the model writes for a label (or a field's name); by default the label itself."""
+    order: list[str] = Field([], exclude_if=lambda value: not value)
+    """Extraction: fields in the order in which they are written; the others follow, sorted. A small model learns
+    fastest in the order of the text."""
 
 
 Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
