@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets.releases import add_to
+from assets import releases, upkeep
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
@@ -40,11 +40,11 @@ def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; defa
 
     project = Project.here()
     _ = project.catalogue, project.fleet
-    paths = [_path(recipe, project)] if recipe else find_recipes(project.settings.recipes)
+    paths = [project.recipe_path(recipe)] if recipe else find_recipes(project.settings.recipes)
     faults = []
     for path in paths:
         try:
-            _load(str(path), project)
+            project.recipe(str(path))
             out.print(f"[green]valid[/] {path}")
         except InvalidInput as error:
             faults.append(str(error))
@@ -61,7 +61,7 @@ def run(recipe: Name) -> None:
     from assets.show import show_data, show_outcome
 
     project = Project.here()
-    loaded = _load(recipe, project)
+    loaded = project.recipe(recipe)
     outcome = run_recipe(loaded, project)
     gate_refused = outcome.failed is not None and outcome.failed.error == "DagsterAssetCheckFailedError"
     if outcome.failed is not None and not gate_refused:
@@ -76,46 +76,6 @@ def run(recipe: Name) -> None:
     show_outcome(loaded, project, out)
     if gate_refused:
         raise typer.Exit(REFUSED)
-
-
-@app.command()
-def explain(recipe: Name, as_json: Json = False) -> None:
-    """What a run of a recipe would do, and why, without doing it."""
-    from assets.plan import plan
-    from assets.project import Project
-    from assets.show import plan_rows, show_rows
-
-    project = Project.here()
-    show_rows(plan_rows(plan(_load(recipe, project), project)), "plan", as_json, out)
-
-
-@app.command()
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")],
-    data: Annotated[Path, typer.Option(help="CSV file of labelled texts, below the project.")],
-    text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
-    label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
-    owner: Annotated[str, typer.Option(help="team:NAME or an e-mail address.")] = "team:mine",
-) -> None:
-    """Write a recipe of your own for a CSV file."""
-    from assets.project import Project
-    from assets.starter import start_recipe
-
-    path = start_recipe(name, data, text, label, owner, Project.here())
-    out.print(f"wrote {path}\nNext: say there what mistakes cost, then supply-chain run {name}", soft_wrap=True)
-
-
-@app.command()
-def doctor(as_json: Json = False) -> None:
-    """Whether this machine has what a run needs, and what to do where it has not."""
-    from assets.doctor import examine
-    from assets.project import Project
-    from assets.show import finding_rows, show_rows
-
-    findings = examine(Project.here())
-    show_rows(finding_rows(findings), "findings", as_json, out)
-    if any(finding.cure for finding in findings):
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -143,7 +103,7 @@ def report(recipe: Name, as_json: Json = False) -> None:
     from assets.run import latest
 
     project = Project.here()
-    loaded = _load(recipe, project)
+    loaded = project.recipe(recipe)
     found = latest(loaded.name, "report", project)
     if found is None:
         raise InvalidInput(f"{loaded.name} has no report yet: supply-chain run {loaded.name}")
@@ -239,25 +199,6 @@ def _curated(start: str, store: Any) -> Any:
     return found[0]
 
 
-def _path(name: str, project: Any) -> Path:
-    from supply_chain.recipe import find_recipes
-
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        return Path(name)
-    known = {path.stem: path for path in find_recipes(project.settings.recipes)}
-    if name not in known:
-        raise InvalidInput(f"no recipe {name!r} in {project.settings.recipes}; found: {', '.join(known) or 'none'}")
-    return known[name]
-
-
-def _load(name: str, project: Any) -> Any:
-    from supply_chain.recipe import load_recipe
-
-    return load_recipe(
-        _path(name, project), project.catalogue.surroundings(project.settings.root, project.settings.recipes)
-    )
-
-
 def _fail(message: str, code: int) -> NoReturn:
     err.print(f"[bold red]error[/] {_escaped(message)}", soft_wrap=True)
     raise SystemExit(code)
@@ -269,6 +210,7 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-add_to(app)
+upkeep.add_to(app)
+releases.add_to(app)
 if __name__ == "__main__":
     main()

@@ -8,6 +8,8 @@ from pathlib import Path
 from registry.fleet import Fleet, load_fleet
 from registry.lifecycle import Desk
 from supply_chain.catalogue import Catalogue, load_catalogue
+from supply_chain.errors import InvalidInput
+from supply_chain.recipe import Recipe, find_recipes, load_recipe
 from supply_chain.settings import Settings, load_settings
 from supply_chain.store import Store, write_atomically
 
@@ -51,6 +53,21 @@ class Project:
     def desk(self) -> Desk:
         """Where releases are decided."""
         return Desk(self.fleet, self.settings, self.store)
+
+    def recipe_path(self, name: str) -> Path:
+        """The file of a recipe that is given by name or as a file. Raises InvalidInput."""
+        if name.endswith((".yaml", ".yml")) or "/" in name:
+            return Path(name)
+        folder = self.settings.recipes
+        known = {path.stem: path for path in find_recipes(folder)}
+        if name not in known:
+            raise InvalidInput(f"no recipe {name!r} in {folder}; found: {', '.join(known) or 'none'}")
+        return known[name]
+
+    def recipe(self, name: str) -> Recipe:
+        """A recipe by name or file. Raises InvalidInput, InvalidRecipe with all its faults."""
+        around = self.catalogue.surroundings(self.settings.root, self.settings.recipes)
+        return load_recipe(self.recipe_path(name), around)
 
     @property
     def references(self) -> Path:

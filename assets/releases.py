@@ -20,24 +20,31 @@ out = Console(highlight=False)
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    for command in (promote, rollback, retire, publish, history, at, verify):
+    for command in (promote, approve, rollback, retire, publish, history, at, verify):
         app.command()(command)
 
 
 def promote(recipe: Model, version: Version = None, why: Why = "", by: By = None) -> None:
     """Make a version champion (default: the challenger); its evidence is verified again."""
-    from registry.release import releases
-
     desk = _desk()
-    found = [r for r in releases(desk.settings) if r.name == recipe]
-    wanted = [r for r in found if r.version == version or (version is None and "challenger" in r.aliases)]
-    if not wanted:
-        there = ", ".join(f"{r.version} ({', '.join(r.aliases) or 'no part'})" for r in found) or "none"
-        asked = f"version {version}" if version else "challenger"
-        raise InvalidInput(f"{recipe} has no {asked}; its versions: {there}")
-    done = desk.promote(wanted[0], _act(by, why or wanted[0].headline))
+    wanted = _version(desk, recipe, version)
+    done = desk.promote(wanted, _act(by, why or wanted.headline))
     out.print(f"{done.name} version {done.version} is champion")
     _show_in_force(desk)
+
+
+def approve(
+    recipe: Model,
+    role: Annotated[str, typer.Option(help="The role that you sign for.")],
+    why: Why,
+    version: Version = None,
+    by: By = None,
+    waive: Annotated[list[str] | None, typer.Option(help="What you know to be missing; may stand twice.")] = None,
+) -> None:
+    """Sign a version (default: the challenger) for a role that its recipe asks for."""
+    desk = _desk()
+    done = desk.approve(_version(desk, recipe, version), role, _act(by, why), waive)
+    out.print(f"{recipe} version {done.version} is signed for {role} until {done.expires:%Y-%m-%d}")
 
 
 def rollback(recipe: Model, why: Why, version: Version = None, by: By = None) -> None:
@@ -101,6 +108,18 @@ def _desk() -> Any:
     from assets.project import Project
 
     return Project.here().desk
+
+
+def _version(desk: Any, recipe: str, version: int | None) -> Any:
+    from registry.release import releases
+
+    found = [r for r in releases(desk.settings) if r.name == recipe]
+    wanted = [r for r in found if r.version == version or (version is None and "challenger" in r.aliases)]
+    if not wanted:
+        there = ", ".join(f"{r.version} ({', '.join(r.aliases) or 'no part'})" for r in found) or "none"
+        asked = f"version {version}" if version else "challenger"
+        raise InvalidInput(f"{recipe} has no {asked}; its versions: {there}")
+    return wanted[0]
 
 
 def _act(by: str | None, why: str) -> Any:

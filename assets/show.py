@@ -12,6 +12,7 @@ from assets.definitions import read_recipes
 from assets.doctor import Finding
 from assets.plan import Planned
 from assets.project import Project
+from assets.retention import Leftover
 from assets.run import latest
 from evals.table import contestant_rows
 from registry.gate import Decision
@@ -39,6 +40,9 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
         f"{project.settings.tracking_uri}",
         "manifest": f"{project.settings.home / 'manifests' / CURRENT} (generation {generation})",
     }
+    waits = project.desk.waits(version) if version.promoted else None
+    if waits:
+        out.print(f"  {escape(waits)}", soft_wrap=True)
     for name, place in places.items():
         out.print(f"  {name:<9}{escape(str(place))}", soft_wrap=True)
     out.print(
@@ -104,6 +108,14 @@ def plan_rows(planned: list[Planned]) -> Rows:
 def finding_rows(findings: list[Finding]) -> Rows:
     """One row for each thing that `doctor` looked at."""
     return [{"what": one.what, "found": one.found, "to do": one.cure or ""} for one in findings]
+
+
+def leftover_rows(found: list[Leftover]) -> Rows:
+    """One row a folder that may go, largest first."""
+    return [
+        {"kind": one.kind, "key": one.path.name[:12], "MB": round(one.size_bytes / 1e6, 1), "days": round(one.days, 1)}
+        for one in found
+    ]
 
 
 def status_rows(project: Project) -> Rows:

@@ -46,7 +46,7 @@ from supply_chain.training import train
 
 ARMS = ("trl", "ours", "ours_top_layers")
 TRAIN: dict[str, Any] = {"method": "lora", "epochs": 3, "batch_size": 16, "checkpoint_steps": 10_000}
-ROWS_PER_LABEL = 160
+ROWS_PER_LABEL = 80
 
 
 def main() -> None:

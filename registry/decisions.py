@@ -62,6 +62,23 @@ class Published(_Line):
     sha256: Sha256
 
 
+class Approved(_Line):
+    """A person signed a version for a role; counts for exactly these bytes."""
+
+    action: Literal["approve"] = "approve"
+    model: str
+    version: int = Field(ge=1)
+    role: str
+    expires: AwareDatetime
+    waivers: list[str]
+    """What the person knows to be missing, in their words. It lifts no gate."""
+    release: Sha256
+    artifact: Sha256
+    report: Sha256
+    manifest_entry: Sha256
+    """SHA-256 of the canonical JSON of model and route as they would be published."""
+
+
 class Entry(_Line):
     """One line of the log."""
 
@@ -70,7 +87,7 @@ class Entry(_Line):
     time: AwareDatetime
     who: str
     why: str
-    what: Annotated[Moved | Published, Field(discriminator="action")]
+    what: Annotated[Moved | Approved | Published, Field(discriminator="action")]
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ class Log:
         self._check_head(found)
         return found
 
-    def append(self, what: Moved | Published, act: Act) -> Logged:
+    def append(self, what: Moved | Approved | Published, act: Act) -> Logged:
         """Writes and syncs one entry. Times never run backwards, even when the clock does."""
         past, now = self.entries(), datetime.now(UTC)
         if past:

@@ -10,13 +10,14 @@ from supply_chain.recipe.part import Part
 from supply_chain.settings import Settings
 
 Use = Literal["research", "commercial"]
+EnvName = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
 
 
 class Fallback(Part):
     """Who answers when no specialist may or can."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,60}$")]
-    url_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    url_env: EnvName
     """Environment variable with the URL of an OpenAI-compatible endpoint; the URL itself is never stored."""
     usd_per_1k_requests: float = Field(ge=0)
     zone: str = Field("any", pattern=r"^[a-z0-9-]+$")
@@ -36,7 +37,7 @@ class Policy(Part):
 class Signing(Part):
     """The Ed25519 key (PKCS8 PEM) that signs manifests; by default one that is made in the home folder."""
 
-    key_env: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    key_env: EnvName | None = None
     """Environment variable that holds the key."""
     key_file: str | None = None
     """A file that only its owner may read."""
@@ -48,6 +49,32 @@ class Signing(Part):
         return self
 
 
+class UrlPlace(Part):
+    """A folder or bucket, as an fsspec URL."""
+
+    kind: Literal["url"]
+    url: str
+
+
+class HttpPlace(Part):
+    """An endpoint that takes the manifest by PUT."""
+
+    kind: Literal["http"]
+    url_env: EnvName
+    token_env: EnvName | None = None
+    """Bearer token."""
+
+
+Place = Annotated[UrlPlace | HttpPlace, Field(discriminator="kind")]
+
+
+class Webhook(Part):
+    """Is told fleet, generation and SHA-256 by POST, with an HMAC over the body."""
+
+    url_env: EnvName
+    secret_env: EnvName
+
+
 class Fleet(Part):
     """Policy of one fleet."""
 
@@ -55,6 +82,9 @@ class Fleet(Part):
     fallback: Fallback
     policy: Policy = Policy()
     signing: Signing = Signing()
+    publish_to: list[Place] = []
+    """Where else each generation goes."""
+    webhook: Webhook | None = None
 
 
 def load_fleet(settings: Settings) -> Fleet:

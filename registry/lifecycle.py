@@ -7,12 +7,17 @@ the log entry leaves the rest to the next command, which brings both up to the l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from evals.records import Scorecard
 from registry.aliases import follow
-from registry.decisions import RELEASES, Act, Log, Moved, Standing, standings, whoami
+from registry.approval import approve, bound_to, missing
+from registry.decisions import RELEASES, Act, Approved, Log, Moved, Standing, standings, whoami
+from registry.delivery import deliver
+from registry.evidence import Evidence
 from registry.fleet import Fleet
+from registry.gate import Decision
 from registry.generations import PublishedManifest
 from registry.manifest import compose, put_in_force
 from registry.release import incumbent_of
@@ -60,6 +65,9 @@ class Desk:
                 return None
             if version in standing.retired:
                 raise InvalidInput(f"{name} version {version} is retired: change the recipe to make another version")
+            unsigned = self._unsigned(live, evidence)
+            if unsigned:
+                raise InvalidInput(unsigned)
             digest = evidence.artifact.digest
             rival = retried(self.settings, lambda client: incumbent_of(client, name, digest, self.settings))
             _check_rival(live, evidence.scorecard.record, rival)
@@ -83,7 +91,34 @@ class Desk:
             return f"{name} version {version} is retired; change the recipe and run it to make another version"
         if version in standing.withdrawn:
             return f"{name} version {version} was rolled back from: supply-chain promote {name} --version {version}"
-        return None
+        live = Live.of(release)
+        judged = self.store.find(Decision, live.claims.decision.key)
+        if standing.champion == version or judged is None or judged.record.policy.approval is None:
+            return None
+        return self._unsigned(live, verified(live, self.store))
+
+    def approve(self, release: Release, role: str, act: Act, waivers: list[str] | None = None) -> Approved:
+        """Signs a version for a role that its recipe asks for. Raises InvalidInput, EvidenceMismatch, CorruptData."""
+        live = retried(self.settings, lambda client: _claimed(client, release.name, release.version))
+        evidence = verified(live, self.store)
+        with self.store.locked(RELEASES):
+            bound = bound_to(live, self.fleet, self.settings, self.store)
+            what = approve(live, evidence, role, waivers or [], act, bound)
+            Log(self.settings.home).append(what, act)
+        return what
+
+    def _unsigned(self, live: Live, evidence: Evidence) -> str | None:
+        """Whose sign-off is missing, in a sentence."""
+        if evidence.decision.record.policy.approval is None:
+            return None
+        bound = bound_to(live, self.fleet, self.settings, self.store)
+        roles = missing(evidence, Log(self.settings.home).entries(), bound, datetime.now(UTC))
+        if not roles:
+            return None
+        return (
+            f"{live.name} version {live.version} waits for sign-off by {', '.join(roles)}: "
+            f"supply-chain approve {live.name} --version {live.version} --role ROLE --why TEXT"
+        )
 
     def rollback(self, name: str, act: Act, version: int | None = None) -> Moved:
         """Returns to a former champion (by default the one before), whose bytes are verified again.
@@ -150,6 +185,7 @@ class Desk:
                 f"generation {published.manifest.generation} is in force and logged; MLflow's aliases will follow with "
                 f"the next command, since {error}"
             ) from error
+        deliver(published, self.fleet, self.settings)
         return published
 
 

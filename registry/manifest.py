@@ -37,16 +37,22 @@ def publish(
         return put_in_force(content, Key.of(fleet.signing, settings), settings, act)
 
 
+def entry_of(live: Live, fleet: Fleet, settings: Settings, store: Store) -> tuple[Model, ModelRoute]:
+    """What a version would stand for in the manifest. Raises EvidenceMismatch or CorruptData that name it."""
+    model = model_of(live, store, settings)
+    terms = terms_of(model.origins, fleet.policy)
+    return model.model_copy(update=asdict(terms)), _route(model.name, live.claims.route, terms, fleet)
+
+
 def compose(champions: Sequence[Live | Release], fleet: Fleet, settings: Settings, store: Store) -> FleetContent:
     """What the next generation would say; nothing is written. Raises as `publish` does."""
     models, routes, faults = [], [], []
     for champion in sorted(champions, key=lambda champion: champion.name):
         try:
             live = Live.of(champion) if isinstance(champion, Release) else champion
-            model = model_of(live, store, settings)
-            terms = terms_of(model.origins, fleet.policy)
-            models.append(model.model_copy(update=asdict(terms)))
-            routes.append(_route(model.name, live.claims.route, terms, fleet))
+            model, route = entry_of(live, fleet, settings, store)
+            models.append(model)
+            routes.append(route)
         except (EvidenceMismatch, CorruptData) as error:
             faults.append(str(error))
     if faults:

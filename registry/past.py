@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from registry.aliases import drift
-from registry.decisions import Log, Logged, Moved, Published, standings
+from registry.decisions import Approved, Log, Logged, Moved, Published, standings
 from registry.generations import PublishedManifest, check, check_heads, history, links
 from registry.lifecycle import champions_of
 from registry.server import retried
@@ -34,7 +34,7 @@ def log_rows(log: list[Logged], model: str | None = None) -> list[dict[str, Any]
             "evidence": _evidence(logged.entry.what),
         }
         for logged in log
-        if model is None or (isinstance(logged.entry.what, Moved) and logged.entry.what.model == model)
+        if model is None or (not isinstance(logged.entry.what, Published) and logged.entry.what.model == model)
     ]
 
 
@@ -86,15 +86,20 @@ def verify_all(settings: Settings, store: Store) -> tuple[int, int, int]:
     return len(champions_of(now)), len(log), len(links(settings))
 
 
-def _sentence(what: Moved | Published) -> str:
+def _sentence(what: Moved | Approved | Published) -> str:
     if isinstance(what, Published):
         return f"published generation {what.generation}"
+    if isinstance(what, Approved):
+        waived = f", waiving {'; '.join(what.waivers)}" if what.waivers else ""
+        return f"signed {what.model} version {what.version} as {what.role} until {what.expires:%Y-%m-%d}{waived}"
     replaced = f" in place of version {what.replaced}" if what.replaced and what.replaced != what.version else ""
     words = {"promote": "promoted", "rollback": "rolled back to", "retire": "retired"}
     return f"{words[what.action]} {what.model} version {what.version}{replaced if what.action != 'retire' else ''}"
 
 
-def _evidence(what: Moved | Published) -> str:
+def _evidence(what: Moved | Approved | Published) -> str:
     if isinstance(what, Published):
         return what.sha256[:12]
+    if isinstance(what, Approved):
+        return what.release[:12]
     return what.claims.key[:12] if what.claims else ""

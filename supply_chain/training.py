@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from pydantic import BaseModel
-from transformers import AutoTokenizer, ProgressCallback, TrainingArguments, set_seed
+from transformers import AutoTokenizer, ProgressCallback, TrainerState, TrainingArguments, set_seed
 
 from supply_chain.batches import Batches
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
@@ -132,20 +132,27 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
     else:
         save_learned(trainable.model, job.base.record.name, folder)
     plan.tracker.finished()
+    return _record(plan, trainable, trainer.state, marks.seconds, rows_at_once, best)
+
+
+def _record(
+    plan: _Plan, trainable: Trainable, state: TrainerState, seconds: float, rows_at_once: int, best: KeepBest | None
+) -> Trained:
+    job = plan.job
     return Trained(
         base_name=job.base.record.name,
         base_digest=job.base.digest,
         splits_digest=job.splits.digest,
         prompt_sha256=job.prompt_sha256,
-        method=spec.method,
-        steps=trainer.state.global_step,
+        method=plan.spec.method,
+        steps=state.global_step,
         examples=len(plan.rows),
-        seconds=marks.seconds,
-        compute=compute,
-        losses=[LossPoint(step=e["step"], loss=e["loss"]) for e in trainer.state.log_history if "loss" in e],
+        seconds=seconds,
+        compute=plan.compute,
+        losses=[LossPoint(step=e["step"], loss=e["loss"]) for e in state.log_history if "loss" in e],
         trained_parameters=sum(p.numel() for p in trainable.model.parameters() if p.requires_grad),
         tracking_run=plan.tracker.run_id,
-        form="adapter" if adapter else "weights",
+        form="adapter" if hasattr(trainable.model, "peft_config") else "weights",
         head=str(trainable.model.config.pooling) if trainable.head else None,
         micro_batch=rows_at_once,
         teacher=job.teacher.digest if job.teacher else None,

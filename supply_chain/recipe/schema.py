@@ -155,6 +155,15 @@ class Evaluate(Part):
     kpis: Kpis
 
 
+class Approval(Part):
+    """People who must sign before a version may become champion."""
+
+    roles: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]] = Field(min_length=1)
+    """One person each: `[domain, risk]`."""
+    valid_days: int = Field(30, ge=1, le=3650)
+    """A signature counts for so long."""
+
+
 class Promote(Part):
     """Gates: what a candidate must show before it may become champion."""
 
@@ -173,6 +182,8 @@ class Promote(Part):
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)
+    approval: Approval | None = None
+    """Without it, passing the gates is enough."""
 
 
 Cause = Literal["error", "timeout", "low_confidence", "context_overflow", "policy"]

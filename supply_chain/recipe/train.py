@@ -35,7 +35,7 @@ class Loop(Part):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     max_tokens: int = Field(512, ge=8)
     checkpoint_steps: int = Field(20, ge=1)
-    top_layers: int | None = Field(None, ge=0)
+    top_layers: int | None = Field(None, ge=1)
     """Trains only this many of the last layers; what the layers below make of each row is computed once."""
     stopping: Stopping | None = None
 

@@ -1,13 +1,17 @@
 """Starting a recipe, asking what a run would do, and looking at the machine."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from assets.cli import app
 from assets.doctor import examine
 from assets.plan import plan
 from assets.project import Project
+from assets.retention import leftovers, remove
 from assets.starter import start_recipe
 from supply_chain.errors import InvalidInput
 from tests.assets.conftest import load
@@ -93,6 +97,42 @@ def test_the_doctor_says_what_to_do(project: Project) -> None:
     (project.settings.recipes / "base_models.yaml").write_text("models: []\n")
     (broken,) = [one for one in examine(Project(project.settings)) if one.what == "project"]
     assert broken.cure == "supply-chain validate"
+
+
+def test_only_what_nothing_needs_is_left_over(made_once: Project) -> None:
+    store, home = made_once.store, made_once.settings.home
+    assert leftovers(made_once, 0) == [], "all of it is the last run's"
+    reference = home / "references/tiny_reviews.quantized_model.json"
+    before = reference.read_text()
+    try:
+        reference.unlink()
+        assert leftovers(made_once, 0) == [], "a champion's bytes stay"
+        (merged,) = home.glob("references/tiny_reviews.merged_model.json")
+        key = json.loads(merged.read_text())["key"]
+        kept = merged.read_text()
+        merged.unlink()
+        (one,) = leftovers(made_once, 0)
+        assert (one.kind, one.path.name) == ("artifact", key)
+        assert one.size_bytes == sum(f.stat().st_size for f in one.path.iterdir())
+        assert leftovers(made_once, 1) == [], "it is not a day old"
+        merged.write_text(kept)
+        (store.root / "work/abc").mkdir(parents=True)
+        (left,) = leftovers(made_once, 1)
+        remove([left], made_once)
+        assert not left.path.exists()
+        assert leftovers(made_once, 0) == []
+    finally:
+        reference.write_text(before)
+
+
+def test_nothing_is_removed_without_being_told(made_once: Project) -> None:
+    (made_once.store.root / "work/old").mkdir(parents=True)
+    runner = CliRunner()
+    listed = runner.invoke(app, ["clean"])
+    assert (listed.exit_code, "would remove" in listed.output) == (0, True)
+    assert (made_once.store.root / "work/old").exists()
+    assert runner.invoke(app, ["clean", "--yes"]).exit_code == 0
+    assert not (made_once.store.root / "work/old").exists()
 
 
 def load_named(path: Path, project: Project):

@@ -6,7 +6,8 @@ import sys
 from supply_chain.settings import PROJECT
 
 LIGHT = [
-    "aliases", "decisions", "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past",
+    "aliases", "approval", "decisions", "delivery", "evidence", "fleet", "gate", "generations", "lifecycle", "manifest",
+    "package", "past",
     "release", "routing", "seen", "server", "signing", "terms", "tracking", "verification", "versions",
 ]  # fmt: skip
 

@@ -50,7 +50,11 @@ def test_a_cut_student_learns_what_its_teacher_says(taught_job: Job) -> None:
     trained = train(taught_job, tracker)
     assert trained.record.teacher == taught_job.teacher.digest  # type: ignore[union-attr]
     assert (len(trained.record.layers), trained.record.form, trained.record.head) == (1, "weights", "last")
-    student = load(merge(taught_job, trained).path, CPU)
+    merged = merge(taught_job, trained)
+    told = [(origin.role, origin.name, origin.license) for origin in merged.record.origins]
+    own = [("base", "tiny", "CC0-1.0"), ("data", "tiny_reviews", "CC0-1.0")]
+    assert told == [*own, *(("teacher", *rest) for _, *rest in own)]
+    student = load(merged.path, CPU)
     assert len(student.model.get_decoder().layers) == 1
     rows = read_split(taught_job.splits, "test")
     renderer = Renderer.of(taught_job.recipe.prompt, taught_job.labels, student.tokenizer)

@@ -1,0 +1,84 @@
+"""Commands around a project: start a recipe, ask what a run would do, look at the machine, make room."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from supply_chain.errors import InvalidInput
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
+Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or file.")]
+out = Console(highlight=False)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    for command in (init, explain, doctor, clean):
+        app.command()(command)
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")],
+    data: Annotated[Path, typer.Option(help="CSV file of labelled texts, below the project.")],
+    text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
+    label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
+    owner: Annotated[str, typer.Option(help="team:NAME or an e-mail address.")] = "team:mine",
+) -> None:
+    """Write a recipe of your own for a CSV file."""
+    from assets.project import Project
+    from assets.starter import start_recipe
+
+    path = start_recipe(name, data, text, label, owner, Project.here())
+    out.print(f"wrote {path}\nNext: say there what mistakes cost, then supply-chain run {name}", soft_wrap=True)
+
+
+def explain(recipe: Name, as_json: Json = False) -> None:
+    """What a run of a recipe would do, and why, without doing it."""
+    from assets.plan import plan
+    from assets.project import Project
+    from assets.show import plan_rows, show_rows
+
+    project = Project.here()
+    show_rows(plan_rows(plan(project.recipe(recipe), project)), "plan", as_json, out)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Whether this machine has what a run needs, and what to do where it has not."""
+    from assets.doctor import examine
+    from assets.project import Project
+    from assets.show import finding_rows, show_rows
+
+    findings = examine(Project.here())
+    show_rows(finding_rows(findings), "findings", as_json, out)
+    if any(finding.cure for finding in findings):
+        raise typer.Exit(1)
+
+
+def clean(
+    days: Annotated[float, typer.Option(min=0, help="Keep what is younger.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without this, it is only listed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove stored objects that no asset and no release needs; a champion's bytes always stay."""
+    import dagster as dg
+
+    from assets.project import Project
+    from assets.retention import leftovers, remove
+    from assets.runs import busy
+    from assets.show import leftover_rows, show_rows
+
+    project = Project.here()
+    project.dagster_home()
+    found = leftovers(project, days)
+    show_rows(leftover_rows(found), "leftovers", as_json, out)
+    total = f"{len(found)} folders, {sum(one.size_bytes for one in found) / 1e6:,.1f} MB"
+    if yes:
+        with dg.DagsterInstance.get() as instance:
+            working = busy(instance)
+        if working:
+            raise InvalidInput(f"{', '.join(sorted(working))} runs now and may need them: clean up when it is done")
+        remove(found, project)
+    if not as_json:
+        out.print(f"{'removed' if yes else 'would remove (--yes does it)'}: {total}")
