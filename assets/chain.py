@@ -50,6 +50,7 @@ def checks_of(recipe: Recipe) -> list[str]:
     """Names of the gate's checks, as asset checks: they block promotion within a run."""
     promote = recipe.promote
     limits = {
+        "valid": promote.min_valid,
         "slices": promote.slice_minimum,
         "robustness": promote.max_drop,
         "p95": promote.max_p95_ms,

@@ -96,6 +96,8 @@ def _checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterato
         yield _beats(name, card)
     yield _champion(promote.champion_margin, card)
     yield _quantization(promote.quantization_loss, card)
+    if promote.min_valid is not None:
+        yield _valid(promote.min_valid, candidate)
     if promote.slice_minimum is not None:
         yield _slices(promote.slice_minimum, card)
     if promote.max_drop is not None:
@@ -165,6 +167,18 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
         f"a mean loss of up to {allowed:g} is allowed."
     )
     return Check(name="quantization", passed=passed, measured=loss, required=allowed, sentence=sentence)
+
+
+def _valid(required: float, candidate: Contestant) -> Check:
+    found = candidate.metrics.get("valid")
+    if found is None or not _measured(found):
+        return _absent("valid", f"whether {candidate.name} writes answers that can be read")
+    passed = found.low >= required
+    sentence = (
+        f"{found.mean:.1%} of the answers can be read (at least {found.low:.1%} with 95 % confidence, {found.n} rows); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="valid", passed=passed, measured=found.low, required=required, sentence=sentence)
 
 
 def _slices(required: float, card: Scorecard) -> Check:
