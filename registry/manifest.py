@@ -11,10 +11,19 @@ from hashlib import sha256
 from registry.decisions import RELEASES, Act, Log, Logged, Published, whoami
 from registry.fleet import Fleet
 from registry.generations import CURRENT, Link, PublishedManifest, check, folder, links, load_manifest
-from registry.routing import SCHEMA_VERSION, Candidate, Decisions, FleetContent, Model, ModelRoute, RoutingManifest
+from registry.routing import (
+    SCHEMA_VERSION,
+    Candidate,
+    Decisions,
+    FleetContent,
+    Model,
+    ModelRoute,
+    RouterAt,
+    RoutingManifest,
+)
 from registry.signing import Key
 from registry.terms import Terms, fallbacks_of, flow_faults, term_faults, terms_of
-from registry.verification import Live, model_of
+from registry.verification import Live, model_of, uri_of
 from registry.versions import Release
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.recipe.schema import Route
@@ -59,7 +68,14 @@ def compose(champions: Sequence[Live | Release], fleet: Fleet, settings: Setting
         shown = "\n".join(f"  {fault}" for fault in faults)
         raise EvidenceMismatch(f"the manifest was not published: {len(faults)} champions cannot be verified\n{shown}")
     _check_routes(models, routes, fleet)
-    return FleetContent(fleet=fleet.name, models=models, routes=routes, fallback=fleet.fallback, policy=fleet.policy)
+    return FleetContent(
+        fleet=fleet.name,
+        models=models,
+        routes=routes,
+        fallback=fleet.fallback,
+        policy=fleet.policy,
+        router=_router(models, fleet, store),
+    )
 
 
 def put_in_force(content: FleetContent, key: Key, settings: Settings, act: Act) -> PublishedManifest:
@@ -98,6 +114,18 @@ def _write(
     write_atomically(path, data)
     manifest = RoutingManifest.model_validate_json(data)
     return PublishedManifest(manifest, path, sha256(data.encode()).hexdigest(), new=True)
+
+
+def _router(models: list[Model], fleet: Fleet, store: Store) -> RouterAt | None:
+    if fleet.router is None:
+        return None
+    from registry.router.stored import router_of  # noqa: PLC0415 (scipy: a second)
+
+    stored = router_of(models, fleet.router, store)
+    if stored is None:
+        return None
+    record, uri = stored.record, uri_of("router", stored.key, store)
+    return RouterAt(uri=uri, sha256=stored.digest, accuracy=record.accuracy, false_rejection=record.false_rejection)
 
 
 def _route(name: str, route: Route, terms: Terms, fleet: Fleet) -> ModelRoute:
