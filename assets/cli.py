@@ -138,6 +138,22 @@ def manifest(context: typer.Context, as_json: Json = False) -> None:
     out.print(f"in force: {project.settings.home / 'manifests' / CURRENT}", soft_wrap=True)
 
 
+@manifest_app.command("compile")
+def manifest_compile(target: Annotated[str, typer.Argument(metavar="litellm")]) -> None:
+    """The manifest in force as another system's configuration, on standard output; what it loses, on standard error."""
+    from registry.compilers.litellm import compile_litellm
+    from registry.generations import CURRENT, folder, load_manifest
+    from supply_chain.settings import load_settings
+
+    compilers = {"litellm": compile_litellm}
+    if target not in compilers:
+        raise InvalidInput(f"no compiler for {target!r}; there are: {', '.join(compilers)}")
+    compiled = compilers[target](load_manifest(folder(load_settings()) / CURRENT))
+    sys.stdout.write(compiled.text)
+    for sentence in compiled.lost:
+        err.print(f"[yellow]lost[/] {_escaped(sentence)}", soft_wrap=True)
+
+
 @manifest_app.command("verify")
 def manifest_verify(
     file: Annotated[Path | None, typer.Argument(help="Default: the manifest in force.")] = None,

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from benchmarks.measure import report
 from registry.decisions import Act, Log, Moved, Published, standings
 from registry.generations import CURRENT, folder, load_manifest
@@ -37,6 +39,16 @@ from tests.registry.killing import Killer
 ME = Act("benchmark", "at random")
 CROWD = 20
 WRITES = 60
+
+
+class Tally(BaseModel):
+    """What came of the runs so far."""
+
+    whole_s: float
+    """How long one promotion takes when it is not killed."""
+    runs: int = 0
+    outcomes: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
 
 
 def child(work: Callable[[], object], kill_after_s: float | None = None) -> str:
@@ -112,18 +124,12 @@ def faults(settings: Settings, before: list[str]) -> list[str]:
     return found
 
 
-def kills(chain: Chain, runs: int, rng: random.Random) -> dict[str, object]:
+def kills(chain: Chain, tally: Tally, runs: int) -> None:
     """Kills `runs` commands, one after the other."""
-    settings, outcomes, wrong = chain.settings, Counter(), Counter()
+    settings, rng = chain.settings, random.Random(tally.runs)
     versions: dict[str, list[Release]] = {}
-    listing = settings.home / "versions.json"
-    child(lambda: listing.write_text(json.dumps([r.model_dump(mode="json") for r in releases(settings)])))
-    for release in map(Release.model_validate, json.loads(listing.read_text())[::-1]):
+    for release in sorted(listed(settings), key=lambda r: r.version):
         versions.setdefault(release.name, []).append(release)
-    versions = {name: sorted(found, key=lambda r: r.version) for name, found in versions.items()}
-    started = time.monotonic()
-    assert child(lambda: chain.desk.promote(versions["m0"][0], ME)) == "done"
-    whole_s = time.monotonic() - started
 
     def repair() -> None:
         chain.desk.publish()
@@ -133,24 +139,31 @@ def kills(chain: Chain, runs: int, rng: random.Random) -> dict[str, object]:
         before = [logged.sha256 for logged in Log(settings.home).entries()]
         move = at_random(chain, versions, rng)
         if number % 2:  # at a random moment, or at a random write to disk or database
-            outcome = child(move, rng.uniform(0, whole_s))
+            outcome = child(move, rng.uniform(0, tally.whole_s))
         else:
             outcome = child(partial(_killed_at, rng.randrange(1, WRITES), move))
-        outcomes[outcome if outcome in {"killed", "done"} else "error"] += 1
-        wrong.update(faults(settings, before))
+        logged = len(Log(settings.home).entries()) > len(before)
+        tally.outcomes[
+            f"{outcome if outcome in {'killed', 'done'} else 'error'}, {'' if logged else 'not '}logged"
+        ] += 1
+        tally.faults.update(faults(settings, before))
         repaired = child(repair)
-        wrong.update([] if repaired == "done" else [f"not repaired: {repaired[:300]}"])
-        print(f"\r{number + 1}/{runs} {dict(outcomes)} {dict(wrong)}", end="", flush=True)
-    log = Log(settings.home).entries()
-    moves = Counter(e.entry.what.action for e in log)
-    return {"runs": runs, "outcomes": dict(outcomes), "faults": dict(wrong), "entries": dict(moves), "whole_s": whole_s}
+        tally.faults.update([] if repaired == "done" else [f"not repaired: {repaired[:300]}"])
+        tally.runs += 1
+        print(f"\r{tally.runs} {dict(tally.outcomes)} {dict(tally.faults)}", end="", flush=True)
+
+
+def listed(settings: Settings) -> list[Release]:
+    """Every version; MLflow is asked in a fork, since a fork must not inherit its connections."""
+    listing = settings.home / "versions.json"
+    child(lambda: listing.write_text(json.dumps([r.model_dump(mode="json") for r in releases(settings)])))
+    return [Release.model_validate(r) for r in json.loads(listing.read_text())]
 
 
 def crowd(chain: Chain, base: Recipe) -> dict[str, object]:
     """20 processes promote 20 models at once."""
     settings = chain.settings
-    listed = [Release.model_validate(r) for r in json.loads((settings.home / "versions.json").read_text())]
-    firsts = [r for r in listed if r.version == 1 and int(r.name[1:]) >= 3][:CROWD]
+    firsts = [r for r in listed(settings) if r.version == 1 and int(r.name[1:]) >= 3][:CROWD]
     pids = [_start(lambda r=r: chain.desk.promote(r, ME)) for r in firsts]
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     log = Log(settings.home).entries()
@@ -174,20 +187,37 @@ def _start(work: Callable[[], object]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=200)
-    runs = parser.parse_args().runs
+    parser.add_argument("--runs", type=int, default=200, help="in all")
+    parser.add_argument("--at-once", type=int, default=200, help="in this call; a next call with --home goes on")
+    parser.add_argument("--home", type=Path, help="a folder to keep between calls")
+    args = parser.parse_args()
     for module in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"):
         importlib.import_module(module)  # once: a fork should not spend its life importing
+    with tempfile.TemporaryDirectory() as name:
+        run(args.home or Path(name), args.runs, args.at_once)
 
-    with tempfile.TemporaryDirectory() as folder_:
-        root, settings = Path(folder_) / "project", Settings(home=Path(folder_) / "home")
-        base = load_recipe(write_tiny_project(root), Surroundings(root=root, bases=("tiny",)))
+
+def run(root: Path, runs: int, at_once: int) -> None:
+    """Prepares what is not there yet, kills, and reports once all runs are done."""
+    settings, state = Settings(home=root / "home"), root / "tally.json"
+    if not state.exists():
+        write_tiny_project(root / "project")
+    recipe = root / "project/recipes/tiny_reviews.yaml"
+    base = load_recipe(recipe, Surroundings(root=root / "project", bases=("tiny",)))
+    chain = Chain(recipe_of(base, "m0"), settings, Store.of(settings))
+    if not state.exists():
         assert child(lambda: prepare(base, settings, 3 + CROWD)) == "done"
-        chain = Chain(recipe_of(base, "m0"), settings, Store.of(settings))
-        killed = kills(chain, runs, random.Random(17))
-        together = crowd(chain, base)
+        first = next(r for r in listed(settings) if (r.name, r.version) == ("m0", 1))
+        started = time.monotonic()
+        assert child(lambda: chain.desk.promote(first, ME)) == "done"
+        state.write_text(Tally(whole_s=time.monotonic() - started).model_dump_json())
+    tally = Tally.model_validate_json(state.read_bytes())
+    kills(chain, tally, min(at_once, runs - tally.runs))
+    state.write_text(tally.model_dump_json())
     print()
-    report("kill_publish", **killed, concurrent=together)
+    if tally.runs >= runs:
+        moves = Counter(e.entry.what.action for e in Log(settings.home).entries())
+        report("kill_publish", **tally.model_dump(), entries=dict(moves), concurrent=crowd(chain, base))
 
 
 if __name__ == "__main__":

@@ -107,12 +107,12 @@ def main() -> None:
     started = time.process_time()
     classifier = fit(train, validation, words)
     fit_s = time.process_time() - started
-    figures = evaluate(classifier, test, odd)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         load_s = large(folder, classifier, args.routes)
         (folder / "saved").mkdir()
         classifier.save(folder / "saved")
+        figures = evaluate(Classifier.load(folder / "saved"), test, odd)
         size = sum(path.stat().st_size for path in (folder / "saved").iterdir())
         settings = Settings(home=folder / "small")
         path = publish([], load_fleet(Settings()), settings, Store.of(settings)).path

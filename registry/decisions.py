@@ -98,6 +98,10 @@ class Logged:
     sha256: str
 
 
+_READ: dict[Path, tuple[bytes, list[Logged]]] = {}
+"""What this process read before, by its bytes: only what came since is read again."""
+
+
 class Log:
     """The log of one home. Whoever appends holds the release lock."""
 
@@ -106,8 +110,11 @@ class Log:
 
     def entries(self) -> list[Logged]:
         """Every entry, oldest first. Raises CorruptData at the first that is not what was written."""
-        found: list[Logged] = []
-        for number, line in enumerate(self._lines(), 1):
+        data = b"".join(line + b"\n" for line in self._lines())
+        known, before = _READ.get(self.path, (b"", []))
+        found = list(before) if data.startswith(known) else []
+        rest = data[len(known) if found else 0 :].split(b"\n")[:-1]
+        for number, line in enumerate(rest, len(found) + 1):
             try:
                 entry = Entry.model_validate_json(line)
             except ValidationError as error:
@@ -116,6 +123,7 @@ class Log:
                 raise CorruptData(f"{self._at(number)} does not follow the line before it: one of them was edited")
             found.append(Logged(entry, sha256(line).hexdigest()))
         self._check_head(found)
+        _READ[self.path] = (data, list(found))
         return found
 
     def append(self, what: Moved | Approved | Published, act: Act) -> Logged:

@@ -49,6 +49,15 @@ class Signing(Part):
         return self
 
 
+class RouterPolicy(Part):
+    """A learned router, trained on the data of the fleet's specialists."""
+
+    min_accuracy: float = Field(0.9, ge=0, le=1)
+    """Share of test rows that must reach their specialist (lower 95% bound)."""
+    false_rejection: float = Field(0.05, gt=0, lt=0.5)
+    """Share of the fleet's own requests that may go to the generalist instead."""
+
+
 class UrlPlace(Part):
     """A folder or bucket, as an fsspec URL."""
 
@@ -82,6 +91,8 @@ class Fleet(Part):
     fallback: Fallback
     policy: Policy = Policy()
     signing: Signing = Signing()
+    router: RouterPolicy | None = None
+    """Without it, requests are routed by task and keywords alone."""
     publish_to: list[Place] = []
     """Where else each generation goes."""
     webhook: Webhook | None = None

@@ -131,20 +131,27 @@ def check_heads(manifests: list[PublishedManifest], log: list[Logged]) -> None:
 
 def _link(path: Path, number: int, seen: Seen, keys: list[Ed25519PublicKey] | None) -> Link:
     look = Look([path])
-    manifest, data = _read(path, keys)
-    if manifest.generation != number:
-        raise CorruptData(f"{path} says that it is generation {manifest.generation}: it was edited. {_cure(path)}")
-    digest = sha256(data).hexdigest()
-    seen.put(look, digest, manifest.previous or "")
-    return Link(path, digest, manifest.previous)
-
-
-def _read(path: Path, keys: list[Ed25519PublicKey] | None) -> tuple[RoutingManifest, bytes]:
+    data = path.read_bytes()
     try:
-        manifest, data = load_manifest(path), path.read_bytes()
-        return (manifest if keys is None else verify(data, keys, str(path))), data
+        if keys is not None:
+            verify(data, keys, str(path))
+        found, previous = _place(path, data)
     except InvalidInput as error:
-        raise CorruptData(f"generation {int(path.stem)} was damaged or edited: {error}. {_cure(path)}") from None
+        raise CorruptData(f"generation {number} was damaged or edited: {error}. {_cure(path)}") from None
+    if found != number:
+        raise CorruptData(f"{path} says that it is generation {found}: it was edited. {_cure(path)}")
+    digest = sha256(data).hexdigest()
+    seen.put(look, digest, previous or "")
+    return Link(path, digest, previous)
+
+
+def _place(path: Path, data: bytes) -> tuple[int, str | None]:
+    """A generation's number and the digest of the one before. Raises InvalidInput."""
+    try:
+        found = json.loads(data)
+        return int(found["generation"]), found["previous"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"{path} is not a whole manifest: {error}") from None
 
 
 def _short(digest: str | None) -> str:

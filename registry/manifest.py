@@ -3,18 +3,29 @@
 Unchanged content is not published again.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from typing import Any
 
-from registry.decisions import RELEASES, Act, Log, Logged, Published, whoami
+from registry.decisions import RELEASES, Act, Log, Published, whoami
 from registry.fleet import Fleet
 from registry.generations import CURRENT, Link, PublishedManifest, check, folder, links, load_manifest
-from registry.routing import SCHEMA_VERSION, Candidate, Decisions, FleetContent, Model, ModelRoute, RoutingManifest
+from registry.routing import (
+    SCHEMA_VERSION,
+    Candidate,
+    Decisions,
+    FleetContent,
+    Model,
+    ModelRoute,
+    RouterAt,
+    RoutingManifest,
+)
 from registry.signing import Key
 from registry.terms import Terms, fallbacks_of, flow_faults, term_faults, terms_of
-from registry.verification import Live, model_of
+from registry.verification import Live, model_of, uri_of
 from registry.versions import Release
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.recipe.schema import Route
@@ -59,15 +70,32 @@ def compose(champions: Sequence[Live | Release], fleet: Fleet, settings: Setting
         shown = "\n".join(f"  {fault}" for fault in faults)
         raise EvidenceMismatch(f"the manifest was not published: {len(faults)} champions cannot be verified\n{shown}")
     _check_routes(models, routes, fleet)
-    return FleetContent(fleet=fleet.name, models=models, routes=routes, fallback=fleet.fallback, policy=fleet.policy)
+    return FleetContent(
+        fleet=fleet.name,
+        models=models,
+        routes=routes,
+        fallback=fleet.fallback,
+        policy=fleet.policy,
+        router=_router(models, fleet, store),
+    )
 
 
 def put_in_force(content: FleetContent, key: Key, settings: Settings, act: Act) -> PublishedManifest:
     """Writes, logs and copies a generation. Called again after a kill, it goes on where it stopped."""
     log, past = Log(settings.home), links(settings)
-    entries = log.entries()
+    entries, members = log.entries(), content.model_dump(mode="json")
     check(settings, past, entries)
-    published = _unchanged(content, past) or _write(content, past, entries, key, settings)
+    if past and _same(members, past[-1]):
+        published = PublishedManifest(load_manifest(past[-1].path), past[-1].path, past[-1].sha256)
+    else:
+        published = _write(
+            content,
+            members,
+            past,
+            Decisions(entries=len(entries), head=entries[-1].sha256 if entries else None),
+            key,
+            settings,
+        )
     if not any(isinstance(e.entry.what, Published) and e.entry.what.sha256 == published.sha256 for e in entries):
         log.append(Published(generation=published.manifest.generation, sha256=published.sha256), act)
     current, data = folder(settings) / CURRENT, published.path.read_bytes()
@@ -76,28 +104,39 @@ def put_in_force(content: FleetContent, key: Key, settings: Settings, act: Act) 
     return published
 
 
-def _unchanged(content: FleetContent, past: list[Link]) -> PublishedManifest | None:
-    if not past:
-        return None
-    last = load_manifest(past[-1].path)
-    same = all(getattr(last, name) == getattr(content, name) for name in FleetContent.model_fields)
-    return PublishedManifest(last, past[-1].path, past[-1].sha256) if same else None
+def _same(members: dict[str, Any], last: Link) -> bool:
+    before = json.loads(last.path.read_bytes())
+    return all(before.get(name) == value for name, value in members.items())
 
 
 def _write(
-    content: FleetContent, past: list[Link], entries: list[Logged], key: Key, settings: Settings
+    content: FleetContent,
+    members: dict[str, Any],
+    past: list[Link],
+    decisions: Decisions,
+    key: Key,
+    settings: Settings,
 ) -> PublishedManifest:
-    number, head = len(past) + 1, Decisions(entries=len(entries), head=entries[-1].sha256 if entries else None)
-    members = content.model_dump(mode="json") | {
-        "schema_version": SCHEMA_VERSION,
-        "generation": number,
-        "previous": past[-1].sha256 if past else None,
-        "decisions": head.model_dump(mode="json"),
-    }
-    path, data = folder(settings) / f"{number:06d}.json", key.sign(members)
+    number, previous = len(past) + 1, past[-1].sha256 if past else None
+    more: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "generation": number, "previous": previous}
+    data, signature = key.sign(members | more | {"decisions": decisions.model_dump(mode="json")})
+    path = folder(settings) / f"{number:06d}.json"
     write_atomically(path, data)
-    manifest = RoutingManifest.model_validate_json(data)
+    parts: dict[str, Any] = {name: getattr(content, name) for name in FleetContent.model_fields}
+    manifest = RoutingManifest.model_construct(**parts, **more, decisions=decisions, signature=signature)
     return PublishedManifest(manifest, path, sha256(data.encode()).hexdigest(), new=True)
+
+
+def _router(models: list[Model], fleet: Fleet, store: Store) -> RouterAt | None:
+    if fleet.router is None:
+        return None
+    from registry.router.stored import router_of  # noqa: PLC0415 (scipy: a second)
+
+    stored = router_of(models, fleet.router, store)
+    if stored is None:
+        return None
+    record, uri = stored.record, uri_of("router", stored.key, store)
+    return RouterAt(uri=uri, sha256=stored.digest, accuracy=record.accuracy, false_rejection=record.false_rejection)
 
 
 def _route(name: str, route: Route, terms: Terms, fleet: Fleet) -> ModelRoute:

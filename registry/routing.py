@@ -80,6 +80,8 @@ class Model(Entry):
     base: Base
     license: str
     """The base model's; `origins` tells all of them."""
+    splits_sha256: Sha256
+    """Digest of the data that it was trained and tested on."""
     made_from: Sha256
     """Digest of the weights before quantization."""
     origins: list[Origin]
@@ -136,6 +138,15 @@ class Signature(Entry):
     value: Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
 
 
+class RouterAt(Entry):
+    """A folder with `router.safetensors` and `router.json`; `sha256` as an artifact's."""
+
+    uri: str
+    sha256: Sha256
+    accuracy: Estimate
+    false_rejection: Estimate
+
+
 class FleetContent(Entry):
     """What a generation says; unchanged content is not published again."""
 
@@ -144,6 +155,8 @@ class FleetContent(Entry):
     routes: list[ModelRoute]
     fallback: Fallback
     policy: Policy
+    router: RouterAt | None
+    """The learned classifier; without it, requests are routed by task and keywords."""
 
 
 class RoutingManifest(FleetContent):

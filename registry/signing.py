@@ -6,13 +6,14 @@ The signature is the last member of the file, so that the signed bytes are the f
 import os
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ValidationError
 
+from registry.canonical import canonical_bytes
 from registry.fleet import Signing
 from registry.routing import RoutingManifest, Signature
 from supply_chain.errors import CorruptData, InvalidInput
@@ -47,11 +48,11 @@ class Key:
             write_atomically(public, pem_bytes.decode())
         return key
 
-    def sign(self, content: dict) -> str:
-        """The text of a manifest whose members, but for the signature, are `content`."""
-        body = rfc8785.dumps(content)
+    def sign(self, content: dict[str, Any]) -> tuple[str, Signature]:
+        """The text of a manifest whose members, but for the signature, are `content`; and the signature."""
+        body = canonical_bytes(content)
         signature = Signature(key=self.id, value=self.private.sign(body).hex())
-        return (body[:-1] + _tail(signature)).decode()
+        return (body[:-1] + _tail(signature)).decode(), signature
 
 
 def verify(data: bytes, keys: list[Ed25519PublicKey], what: str) -> RoutingManifest:
@@ -96,7 +97,7 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 
 def _tail(signature: Signature) -> bytes:
-    return b',"signature":' + rfc8785.dumps(signature.model_dump(mode="json")) + b"}\n"
+    return b',"signature":' + canonical_bytes(signature.model_dump(mode="json")) + b"}\n"
 
 
 def _private(pem: bytes, where: str) -> Ed25519PrivateKey:

@@ -87,9 +87,13 @@ def _files(live: Live, store: Store) -> list[str]:
     return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
+def uri_of(kind: str, key: str, store: Store) -> str:
+    """Where readers find a stored object's folder."""
+    return f"{store.remote}/{kind}/{key}" if store.remote else (store.root.resolve() / kind / key).as_uri()
+
+
 def _uri(live: Live, store: Store) -> str:
-    key = live.claims.artifact.key
-    return f"{store.remote}/artifact/{key}" if store.remote else (store.root / "artifact" / key).resolve().as_uri()
+    return uri_of("artifact", live.claims.artifact.key, store)
 
 
 def _model(live: Live, evidence: Evidence) -> Model:
@@ -105,6 +109,7 @@ def _model(live: Live, evidence: Evidence) -> Model:
         labels=record.labels,
         base=Base(name=record.base_name, digest=record.base_digest),
         license=record.license,
+        splits_sha256=card.splits_digest,
         made_from=record.made_from,
         origins=record.origins,
         use="research",

@@ -39,7 +39,8 @@ class Classifier:
     """Words, head (classes × vector) and threshold."""
 
     def __init__(self, words: Words, classes: list[tuple[str, str]], head: Vector, bias: Vector, threshold: float):
-        self.words, self.classes, self.head, self.bias, self.threshold = words, classes, head, bias, threshold
+        self.words, self.classes, self.bias, self.threshold = words, classes, bias, threshold
+        self.head = np.ascontiguousarray(head)  # safetensors writes memory as it lies
         self.models = sorted({model for model, _ in classes})
         places = {model: place for place, model in enumerate(self.models)}
         self._places = np.array([places[model] for model, _ in classes])

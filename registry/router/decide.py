@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from registry.generations import load_manifest
-from registry.router.classifier import Classifier
+from registry.router.classifier import TENSORS, TEXTS, Classifier
 from registry.routing import Model, ModelRoute, RoutingManifest
 from registry.signing import verify
 from registry.terms import ANY, LEVELS, NOBODY
-from supply_chain.errors import InvalidInput
+from supply_chain.errors import CorruptData, InvalidInput, Unavailable
+from supply_chain.identity import file_sha256, identity
 from supply_chain.recipe.data import Sensitivity
 from supply_chain.recipe.schema import Cause
 
@@ -68,12 +70,19 @@ class Router:
     def load(
         cls, manifest: Path, classifier: Path | None = None, keys: list[Ed25519PublicKey] | None = None
     ) -> "Router":
-        """Reads a manifest (verified against `keys` if given) and the folder of a trained classifier.
+        """Reads a manifest (verified against `keys` if given) and its classifier, from `classifier` if given.
 
-        Raises InvalidInput or CorruptData.
+        Raises InvalidInput or CorruptData; Unavailable for a classifier that is not on this machine.
         """
         found = verify(manifest.read_bytes(), keys, str(manifest)) if keys is not None else load_manifest(manifest)
-        return cls(found, Classifier.load(classifier) if classifier else None)
+        if classifier is None and found.router is not None:
+            classifier = _local(found.router.uri)
+        loaded = Classifier.load(classifier) if classifier else None
+        if found.router is not None and classifier is not None:
+            files = {name: file_sha256(classifier / name) for name in (TENSORS, TEXTS)}
+            if identity("files", 1, files=files) != found.router.sha256:
+                raise CorruptData(f"{classifier} is not the router that {manifest} names: fetch it again")
+        return cls(found, loaded)
 
     def decide(self, text: str, context: Context | None = None) -> Decision:
         """Who answers `text`. Raises InvalidInput for a task that is not there."""
@@ -182,6 +191,13 @@ class Router:
         if context.max_usd_per_1k is not None and model.usd_per_1k.mean > context.max_usd_per_1k:
             return f"costs ${model.usd_per_1k.mean:g} for 1,000"
         return _outside(model.zone, context.zone)
+
+
+def _local(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        raise Unavailable(f"the router is at {uri}: fetch that folder and name it: Router.load(manifest, FOLDER)")
+    return Path(unquote(parts.path))
 
 
 def _outside(zone: str, wanted: str) -> str:

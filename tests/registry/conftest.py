@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from registry.manifest import publish
+from registry.routing import RoutingManifest
 from registry.server import tracking_server
-from supply_chain.recipe import Recipe
+from supply_chain.recipe import Recipe, load_recipe
+from supply_chain.recipe.part import Surroundings
 from supply_chain.settings import Settings
 from supply_chain.store import Store
+from tests.conftest import write_tiny_project
 from tests.registry.chain import Chain
+from tests.registry.evidence import release_made_by_hand
+from tests.registry.work import FLEET
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +49,13 @@ def store(settings: Settings) -> Store:
 def chain(tiny_recipe: Recipe, settings: Settings, store: Store) -> Chain:
     """One recipe's way into the registry."""
     return Chain(tiny_recipe, settings, store)
+
+
+@pytest.fixture(scope="session")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> RoutingManifest:
+    """One published generation, whose parts tests rearrange."""
+    folder = tmp_path_factory.mktemp("manifest")
+    recipe = load_recipe(write_tiny_project(folder / "p"), Surroundings(root=folder / "p", bases=("tiny",)))
+    settings = Settings(home=folder / "home")
+    store = Store.of(settings)
+    return publish([release_made_by_hand(recipe, store)], FLEET, settings, store).manifest

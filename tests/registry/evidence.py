@@ -8,6 +8,8 @@ from evals.records import Contestant, Difference, Estimate, Report, Scorecard
 from registry.evidence import Evidence
 from registry.gate import Decision, judge
 from registry.release import Release
+from registry.routing import Model, ModelRoute, RoutingManifest
+from registry.terms import CAUSES
 from supply_chain.calibration import Calibration
 from supply_chain.identity import canonical_json, identity
 from supply_chain.prompt import Renderer
@@ -135,3 +137,18 @@ def release_made_by_hand(
     return Release(
         name=recipe.name, version=version, run_id="r", aliases=["champion"], created=created, tags=claims.tags()
     )
+
+
+def fleet_of(manifest: RoutingManifest, *parts: dict, fallback: dict | None = None) -> RoutingManifest:
+    """A manifest with a model and a route for each of `parts`."""
+    models, routes = [], []
+    for part in parts:
+        own = {k: v for k, v in part.items() if k in Model.model_fields}
+        models.append(manifest.models[0].model_copy(update=own))
+        to = part.get("to", "generalist")
+        more = {k: v for k, v in part.items() if k in ModelRoute.model_fields}
+        base = {"task": part["name"], "keywords": [], "fallbacks": dict.fromkeys(CAUSES, to)}
+        candidates = [manifest.routes[0].candidates[0].model_copy(update={"model": part["name"]})]
+        routes.append(manifest.routes[0].model_copy(update={**base, "candidates": candidates, **more}))
+    last = manifest.fallback.model_copy(update=fallback or {})
+    return manifest.model_copy(update={"models": models, "routes": routes, "fallback": last})

@@ -76,6 +76,7 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
                 "labels": LABELS,
                 "base": {"name": "tiny", "digest": "b" * 64},
                 "license": "CC0-1.0",
+                "splits_sha256": "5" * 64,
                 "made_from": "6" * 64,
                 "origins": [
                     {"role": "base", "name": "tiny", "license": "CC0-1.0", "sensitivity": "public", "zone": "any"},
@@ -117,6 +118,7 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
             "zone": "any",
             "accepts": "internal",
         },
+        "router": None,
         "policy": {"use": "commercial", "licenses": {}},
         "signature": published.manifest.signature.model_dump(),
     }

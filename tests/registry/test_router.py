@@ -1,5 +1,7 @@
 """Rules first, then the classifier; nobody gets a text that they may not see, and every choice says why."""
 
+import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,20 +12,24 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from registry.fleet import Fleet
+from registry.fleet import Fleet, RouterPolicy
 from registry.manifest import publish
 from registry.router import Context, Router
 from registry.router.classifier import TENSORS, TEXTS, Classifier
 from registry.router.train import Row, evaluate, fit
 from registry.router.words import Words
-from registry.routing import Model, ModelRoute, RoutingManifest
+from registry.routing import RoutingManifest
 from registry.signing import trusted
 from registry.terms import ANY, CAUSES, LEVELS, NOBODY
-from supply_chain.errors import CorruptData, InvalidInput
+from registry.versions import Release
+from supply_chain.data.table import TableWriter
+from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
+from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
+from supply_chain.records import Example, Splits
 from supply_chain.settings import PROJECT, Settings
 from supply_chain.store import Store
-from tests.registry.evidence import release_made_by_hand
+from tests.registry.evidence import fleet_of, release_made_by_hand
 from tests.registry.work import FLEET
 
 
@@ -45,35 +51,6 @@ ROWS = [Row(f"pay bill {w}", "bank", "pay") for w in "abcdefgh"] + [
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     return fit(ROWS, ROWS, words(), false_rejection=0.0)
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> RoutingManifest:
-    """One published generation, whose parts the tests rearrange."""
-    from supply_chain.recipe import load_recipe
-    from supply_chain.recipe.part import Surroundings
-    from tests.conftest import write_tiny_project
-
-    folder = tmp_path_factory.mktemp("router")
-    recipe = load_recipe(write_tiny_project(folder / "p"), Surroundings(root=folder / "p", bases=("tiny",)))
-    settings = Settings(home=folder / "home")
-    store = Store.of(settings)
-    return publish([release_made_by_hand(recipe, store)], FLEET, settings, store).manifest
-
-
-def fleet_of(manifest: RoutingManifest, *parts: dict, fallback: dict | None = None) -> RoutingManifest:
-    """A manifest with a model and a route for each of `parts`."""
-    models, routes = [], []
-    for part in parts:
-        own = {k: v for k, v in part.items() if k in Model.model_fields}
-        models.append(manifest.models[0].model_copy(update=own))
-        to = part.get("to", "generalist")
-        more = {k: v for k, v in part.items() if k in ModelRoute.model_fields}
-        base = {"task": part["name"], "keywords": [], "fallbacks": dict.fromkeys(CAUSES, to)}
-        candidates = [manifest.routes[0].candidates[0].model_copy(update={"model": part["name"]})]
-        routes.append(manifest.routes[0].model_copy(update={**base, "candidates": candidates, **more}))
-    last = manifest.fallback.model_copy(update=fallback or {})
-    return manifest.model_copy(update={"models": models, "routes": routes, "fallback": last})
 
 
 def test_words_are_split_by_their_merges():
@@ -112,7 +89,10 @@ def test_figures_are_counted(classifier: Classifier):
 
 
 def test_a_saved_classifier_answers_alike_and_damage_shows(classifier: Classifier, tmp_path: Path):
-    classifier.save(tmp_path)
+    columns_first = np.asfortranarray(classifier.head)  # as scikit-learn may leave it
+    Classifier(classifier.words, classifier.classes, columns_first, classifier.bias, classifier.threshold).save(
+        tmp_path
+    )
     again = Classifier.load(tmp_path)
     assert again.guess("pay bill q") == classifier.guess("pay bill q")
     first = {name: (tmp_path / name).read_bytes() for name in (TENSORS, TEXTS)}
@@ -224,6 +204,66 @@ def test_a_manifest_is_verified_before_it_decides(tiny_recipe: Recipe, tmp_path:
     path.write_bytes(path.read_bytes().replace(b"tiny-reviews", b"evil-reviews"))
     with pytest.raises(CorruptData, match="was edited"):
         Router.load(path, keys=trusted(settings))
+
+
+def store_splits(name: str, kinds: list[tuple[str, str]], store: Store) -> str:
+    """Splits with 40 train, 10 validation and 20 test rows of each kind (start of text, label); their digest."""
+
+    def make(folder: Path) -> Splits:
+        for part, numbers in (("train", range(40)), ("validation", range(40, 50)), ("test", range(50, 70))):
+            with TableWriter(folder / f"{part}.parquet", Example) as writer:
+                for i, (start, label) in itertools.product(numbers, kinds):
+                    text = f"{start} {WORDS[i % 7]} {WORDS[i % 5]} {i}"
+                    at = f"{name}{i}"
+                    writer.add(Example(id=f"{at}{label}", text=text, label=label, group=at, file="f", line=i))
+        return Splits(data_digest="d" * 64, seed=1, labels=[], rows={}, groups={}, license="MIT", attribution="")
+
+    return store.once(Splits, identity("test-splits", 1, name=name, kinds=kinds), make).digest
+
+
+WORDS = ["please", "today", "again", "for me", "quickly", "when home", "in euros"]
+
+
+def two_specialists(recipe: Recipe, store: Store, other: list[tuple[str, str]]) -> list[Release]:
+    """A bank's specialist, and another one."""
+    made = []
+    for name, kinds in (("bank", [("pay the bill", "pay"), ("my card was stolen", "card")]), ("second", other)):
+        digest = store_splits(name, kinds, store)
+        changed = {"name": name, "route": recipe.route.model_copy(update={"task": name, "keywords": []})}
+        made.append(release_made_by_hand(recipe.model_copy(update=changed), store, splits_digest=digest))
+    return made
+
+
+def test_a_fleets_router_is_trained_gated_published_and_used(tiny_recipe: Recipe, tmp_path: Path):
+    pytest.importorskip("wordllama")
+    settings, store = Settings(home=tmp_path / "home"), Store(tmp_path / "store")
+    fleet = FLEET.model_copy(update={"router": RouterPolicy(min_accuracy=0.8)})
+    made = two_specialists(tiny_recipe, store, [("book a flight to rome", "fly"), ("is my hotel paid", "hotel")])
+    published = publish(made, fleet, settings, store)
+    told = published.manifest.router
+    assert told is not None and told.accuracy.n == 80 and told.accuracy.low >= 0.8
+    assert not publish(made, fleet, settings, store).new
+    router = Router.load(published.path, keys=trusted(settings))
+    assert router.decide("my card was stolen today please 50").model == "bank"
+    assert router.decide("book a flight to rome today please 50").model == "second"
+
+    folder = Path(told.uri.removeprefix("file://"))
+    (folder / TEXTS).write_text((folder / TEXTS).read_text() + " ")
+    with pytest.raises(CorruptData, match="is not the router that"):
+        Router.load(published.path)
+
+
+def test_a_router_that_cannot_tell_is_not_published(tiny_recipe: Recipe, tmp_path: Path):
+    pytest.importorskip("wordllama")
+    settings, store = Settings(home=tmp_path / "home"), Store(tmp_path / "store")
+    fleet = FLEET.model_copy(update={"router": RouterPolicy()})
+    made = two_specialists(tiny_recipe, store, [("pay the bill", "bill"), ("my card was stolen", "theft")])
+    with pytest.raises(InvalidInput, match=r"of the test rows to their specialist .* asks for 0\.9 at the lower bound"):
+        publish(made, fleet, settings, store)
+    shutil.rmtree(tmp_path / "store/splits")
+    shutil.rmtree(tmp_path / "store/router")
+    with pytest.raises(EvidenceMismatch, match="the data of bank, second are not in the store"):
+        publish(made, fleet, settings, store)
 
 
 def test_deciding_needs_no_torch_and_no_server():

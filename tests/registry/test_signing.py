@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from hypothesis import HealthCheck, given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from assets.cli import app
+from registry.canonical import canonical_bytes
 from registry.fleet import Signing
 from registry.generations import CURRENT, folder, history
 from registry.manifest import publish
@@ -125,3 +127,25 @@ def test_two_places_for_a_key_are_a_fault(tmp_path: Path):
     )
     with pytest.raises(InvalidRecipe, match="signing: key_env and key_file exclude each other"):
         load_fleet(Settings(recipes=tmp_path))
+
+
+numbers = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53) + 1, 2**53 - 1))
+values = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), numbers, st.text(), st.sampled_from([0.0, -0.0, 1e-4, 9.99e-5, 1e15, 1e21, 100.0])
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@effort(max_examples=500, deadline=None)
+@given(values)
+def test_the_fast_canonical_form_is_rfc_8785s(value):
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(rfc8785.CanonicalizationError):
+            canonical_bytes(value)
+    else:
+        assert canonical_bytes(value) == expected
