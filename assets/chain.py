@@ -50,7 +50,9 @@ def checks_of(recipe: Recipe) -> list[str]:
     """Names of the gate's checks, as asset checks: they block promotion within a run."""
     promote = recipe.promote
     limits = {
+        "valid": promote.min_valid,
         "slices": promote.slice_minimum,
+        "robustness": promote.max_drop,
         "p95": promote.max_p95_ms,
         "size": promote.max_size_mb,
         "cost": promote.max_usd_per_1k,

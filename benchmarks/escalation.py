@@ -1,8 +1,8 @@
 """The promised risk on clinc150, with questions out of scope: `python benchmarks/escalation.py`.
 
-A linear model over word counts (`evals/baselines.py`) learns the 150 intents from the train rows. Its threshold
-is chosen on the validation rows, of which the questions out of scope are a part, then held against the test
-rows. Answering a question that is out of scope is a mistake; passing it on is what should be done.
+A linear model over word counts (`evals/baselines.py`) learns the 150 intents from a third of the train rows. Its
+threshold is chosen on the validation rows, of which the questions out of scope are a part, then held against the
+test rows. Answering a question that is out of scope is a mistake; passing it on is what should be done.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Answered:
 def main() -> None:
     """Prints one JSON line and keeps it under `benchmarks/results/escalation.json`."""
     folder = data_folder("clinc150")
-    train = [Example(id="", group="", file="", line=0, **row) for row in read_lines(folder / "train.jsonl")]
+    train = [Example(id="", group="", file="", line=0, **row) for row in read_lines(folder / "train.jsonl")[::3]]
     labels = sorted({row.label for row in train})
     model = _tfidf(train, labels)
 

@@ -4,7 +4,7 @@ The same rows (sentences of reviews, three labels), LoRA settings, batch size an
 thread, each in a process of its own; loss and accuracy on validation rows by one function for all.
 
 - `trl`: SFTTrainer with its own defaults for a CPU (`use_cpu=True`, activation checkpointing off).
-- `ours`: `train: {method: lora}`; the arithmetic that a few timed steps chose.
+- `ours`: `train: {method: lora}`; the arithmetic that a few timed steps chose, or that `SUPPLY_CHAIN_COMPUTE` states.
 - `ours_top_layers`: adapters on the last ten layers alone, states of the layers below computed once.
 """
 

@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries below read it
 
 from evals.keys import answers_key
 from evals.predictions import sampled_test
+from evals.robustness import stress
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.split import read_split
 from supply_chain.escalation import Escalation
@@ -46,10 +47,10 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Sat:
-    """Seconds that all rows took together, how one text is answered, and what the artifact promises."""
+    """Seconds that all rows took together, how texts are answered, and what the artifact promises."""
 
     batched_seconds: float
-    decide: Callable[[str], object]
+    ask: Callable[[list[str]], list[str]]
     escalation: Escalation | None = None
 
 
@@ -94,12 +95,15 @@ def _predict(
     else:
         from evals.writing import answer  # noqa: PLC0415
     sat = answer(Sitting(subject, loaded, recipe, splits, rows, seed), folder)
-    latency = time_decisions(sat.decide, [row.text for row in rows], recipe.evaluate.latency_rows)
+    spec, labels = recipe.evaluate, splits.record.labels
+    if spec.perturbations and subject.contestant in {scheme.scheme for scheme in recipe.quantize}:
+        stress(folder, rows, labels, spec, seed, sat.ask)
+    latency = time_decisions(lambda text: sat.ask([text]), [row.text for row in rows], recipe.evaluate.latency_rows)
     return Predictions(
         contestant=subject.contestant,
         model_digest=subject.model_digest,
         splits_digest=splits.digest,
-        labels=splits.record.labels,
+        labels=labels,
         task=recipe.task,
         rows=len(rows),
         p50_ms=latency.p50_ms,

@@ -43,7 +43,7 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     calibration = serving.calibration if serving else Calibration()
     write_predictions(folder, rows, labels, calibration.probabilities(likelihoods))
     promise = serving.escalation if serving else None
-    return Sat(engine.seconds, lambda text: decide(server, calibration, text), promise)
+    return Sat(engine.seconds, lambda texts: decide(server, calibration, texts), promise)
 
 
 def check_tokens(renderer: Renderer, rows: Sequence[Example], engine: TreeLM) -> int:
@@ -74,10 +74,10 @@ def check_tokens(renderer: Renderer, rows: Sequence[Example], engine: TreeLM) ->
     return max(lengths)
 
 
-def decide(server: LabelScorer, calibration: Calibration, text: str) -> str:
-    """The likeliest label of one text, as it is served."""
-    (shares,) = calibration.probabilities(server.likelihoods([text]))
-    return server.renderer.labels[max(range(len(shares)), key=shares.__getitem__)]
+def decide(server: LabelScorer, calibration: Calibration, texts: Sequence[str]) -> list[str]:
+    """The likeliest label of each text, as it is served."""
+    rows = calibration.probabilities(server.likelihoods(texts))
+    return [server.renderer.labels[max(range(len(row)), key=row.__getitem__)] for row in rows]
 
 
 def _score(engine: TreeLM, renderer: Renderer, rows: Sequence[Example], work: Path) -> list[list[float]]:

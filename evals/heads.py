@@ -22,8 +22,8 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     seconds = time.perf_counter() - start
     write_predictions(folder, sitting.rows, labels, serving.calibration.probabilities(likelihoods))
 
-    def decide(text: str) -> str:
-        (row,) = serving.calibration.probabilities(scorer.likelihoods([text]))
-        return labels[max(range(len(row)), key=row.__getitem__)]
+    def decide(texts: list[str]) -> list[str]:
+        shares = serving.calibration.probabilities(scorer.likelihoods(texts))
+        return [labels[max(range(len(row)), key=row.__getitem__)] for row in shares]
 
     return Sat(seconds, decide, serving.escalation)

@@ -23,7 +23,7 @@ def model_key(contestant: str, model_digest: str, job: Job) -> str:
 def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], recipe: Recipe, seed: int) -> str:
     """What decides one contestant's answers and timings, but for the machine; baselines have no digest."""
     spec = recipe.evaluate
-    rows = {
+    rows: dict[str, object] = {
         "splits": splits.digest,
         "max_rows": spec.max_rows,
         "latency_rows": spec.latency_rows,
@@ -34,4 +34,6 @@ def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], reci
     prompt = Renderer(recipe.prompt, tuple(splits.record.labels), task=recipe.task).sha256
     if contestant == "base" and spec.shots:
         rows["shots"] = spec.shots
+    if contestant in {scheme.scheme for scheme in recipe.quantize} and spec.perturbations:
+        rows |= {"perturbations": spec.perturbations, "perturbed_rows": spec.perturbed_rows}
     return identity("predictions", VERSION, contestant=contestant, model=model_digest, prompt=prompt, **rows)

@@ -131,6 +131,23 @@ class LabelScore(Evidence):
     f1: Estimate | None
 
 
+class Perturbed(Evidence):
+    """The candidate's answer to one perturbed text."""
+
+    id: str
+    kind: str
+    answer: str
+
+
+class Stress(Evidence):
+    """The candidate on perturbed texts; `change` is that minus the same rows as they were written."""
+
+    kind: str
+    rows: int
+    estimate: Estimate
+    change: Estimate
+
+
 class SliceScore(Evidence):
     """The candidate on one part of the test rows."""
 
@@ -188,6 +205,8 @@ class Scorecard(Record):
     confidence: Confidence | None = None
     """The candidate's."""
     slices: list[SliceScore] = []
+    """The candidate's."""
+    robustness: list[Stress] = []
     """The candidate's."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""

@@ -23,7 +23,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 5
+VERSION = 6
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -161,6 +161,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
         "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,
+        "stress_axis": Axis.around([s.change for s in card.robustness], 0.05, zero=True) if card.robustness else None,
         "slice_rival": _slice_rival(card),
         "saving_axis": _saving_axis(card),
         "titles": {c.name: c.title for c in card.contestants},

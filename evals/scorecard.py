@@ -11,6 +11,7 @@ from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
 from supply_chain.errors import EvidenceMismatch, InvalidInput
@@ -20,7 +21,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 5
+VERSION = 6
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -107,6 +108,7 @@ def _score(
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
+        robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,

@@ -39,7 +39,7 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     answers = ask([row.text for row in sitting.rows])
     seconds = time.perf_counter() - began
     write_answers(folder, sitting.rows, answers)
-    return Sat(seconds, lambda text: ask([text]), serving.escalation if serving else None)
+    return Sat(seconds, lambda texts: [found.answer for found in ask(texts)], serving.escalation if serving else None)
 
 
 def check_border(renderer: Renderer, sitting: Sitting) -> None:

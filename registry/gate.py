@@ -96,8 +96,12 @@ def _checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterato
         yield _beats(name, card)
     yield _champion(promote.champion_margin, card)
     yield _quantization(promote.quantization_loss, card)
+    if promote.min_valid is not None:
+        yield _valid(promote.min_valid, candidate)
     if promote.slice_minimum is not None:
         yield _slices(promote.slice_minimum, card)
+    if promote.max_drop is not None:
+        yield _robustness(promote.max_drop, card)
     if promote.max_p95_ms is not None:
         yield _limit("p95", candidate.p95_ms, promote.max_p95_ms, "The 95th percentile of a decision's time is", "ms")
     if promote.max_size_mb is not None:
@@ -165,6 +169,18 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
     return Check(name="quantization", passed=passed, measured=loss, required=allowed, sentence=sentence)
 
 
+def _valid(required: float, candidate: Contestant) -> Check:
+    found = candidate.metrics.get("valid")
+    if found is None or not _measured(found):
+        return _absent("valid", f"whether {candidate.name} writes answers that can be read")
+    passed = found.low >= required
+    sentence = (
+        f"{found.mean:.1%} of the answers can be read (at least {found.low:.1%} with 95 % confidence, {found.n} rows); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="valid", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
 def _slices(required: float, card: Scorecard) -> Check:
     """Refuses what is shown to be bad somewhere; few rows show little, and the sentence says how many did."""
     highest = {s.name: s.estimate.high for s in card.slices if s.estimate is not None}
@@ -181,6 +197,20 @@ def _slices(required: float, card: Scorecard) -> Check:
     sentence = f"Of {len(card.slices)} slices of the test rows, {told}."
     lowest = min(highest.values(), default=None)
     return Check(name="slices", passed=passed, measured=lowest, required=required, sentence=sentence)
+
+
+def _robustness(allowed: float, card: Scorecard) -> Check:
+    if not card.robustness:
+        return _absent("robustness", f"{card.candidate} on perturbed texts")
+    worst = min(card.robustness, key=lambda s: s.change.low)
+    drop = -worst.change.low
+    passed = drop <= allowed
+    sentence = (
+        f"Of {len(card.robustness)} perturbations, {worst.kind} costs the most {TITLES[card.metric]}: "
+        f"{-worst.change.mean:.3f} (up to {_apart(drop, allowed)} with 95 % confidence, {worst.rows} rows), "
+        f"{'within' if passed else 'more than'} the allowed {allowed:g}."
+    )
+    return Check(name="robustness", passed=passed, measured=drop, required=allowed, sentence=sentence)
 
 
 def _cost(limit: float, card: Scorecard, found: Estimate) -> Check:

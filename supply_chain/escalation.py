@@ -46,13 +46,13 @@ def choose_threshold(
 
     sure, wrong = np.asarray(confidences, dtype=np.float64), ~np.asarray(right, dtype=bool)
     best = Escalation(max_risk=max_risk, confidence=confidence, threshold=NONE_KEPT, rows=len(sure), kept=0, mistakes=0)
-    kept_rows = [int((sure >= threshold).sum()) for threshold in _GRID]
-    enough = [binom.cdf(_SPARE, kept, max_risk) <= 1 - confidence for kept in kept_rows]
-    for threshold, kept, tested in zip(_GRID.tolist(), kept_rows, enough, strict=True):
-        if not tested:
-            continue
-        mistakes = int(wrong[sure >= threshold].sum())
-        if binom.cdf(mistakes, kept, max_risk) > 1 - confidence:
-            break
-        best = best.model_copy(update={"threshold": threshold, "kept": kept, "mistakes": mistakes})
-    return best
+    above = sure[None] >= _GRID[:, None]
+    kept, mistakes = above.sum(axis=1), (above & wrong).sum(axis=1)
+    tested = np.flatnonzero(binom.cdf(_SPARE, kept, max_risk) <= 1 - confidence)
+    failed = binom.cdf(mistakes[tested], kept[tested], max_risk) > 1 - confidence
+    passed = tested[: int(failed.argmax()) if failed.any() else len(tested)]
+    if not len(passed):
+        return best
+    last = passed[-1]
+    found = {"threshold": float(_GRID[last]), "kept": int(kept[last]), "mistakes": int(mistakes[last])}
+    return best.model_copy(update=found)

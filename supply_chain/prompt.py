@@ -18,7 +18,7 @@ _DECODER = json.JSONDecoder()
 class Renderer:
     """Turns a text into model input (`context`), an answer into what the model writes, and that back.
 
-    A class name is written as itself; a list of labels or an object of fields as canonical JSON.
+    A class name is written as itself; a list of labels or an object of fields as compact JSON.
     `chat` renders messages with the tokenizer's chat template; only a chat prompt needs it. `shots`
     (texts and labels) are shown before each text.
     """
@@ -68,12 +68,12 @@ class Renderer:
         if self.task == "classification":
             return self.answers[self.labels.index(label)]
         value = json.loads(label)
-        written: Any = (
-            {self._written(k): v for k, v in value.items()}
-            if isinstance(value, dict)
-            else sorted(self._written(k) for k in value)
-        )
-        return self._space + canonical_json(written)
+        if isinstance(value, list):
+            return self._space + canonical_json(sorted(self._written(k) for k in value))
+        place = {name: i for i, name in enumerate(self.prompt.order)}
+        names = sorted(value, key=lambda k: (place.get(k, len(place)), self._written(k)))
+        written = {self._written(k): value[k] for k in names}
+        return self._space + json.dumps(written, separators=(",", ":"), ensure_ascii=False)
 
     def complete(self, written: str) -> bool:
         """Whether the model has written a whole JSON value, so that nothing more needs to be read."""

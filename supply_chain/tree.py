@@ -156,7 +156,9 @@ class TreeScorer:
         return self._read(states[:, left - 1 :], trees)
 
     def _mask(self, tree: Tree) -> torch.Tensor:
-        return self._masks.setdefault(tree, tree.sees()) if tree not in self._masks else self._masks[tree]
+        if tree not in self._masks:
+            self._masks[tree] = tree.sees()
+        return self._masks[tree]
 
     def _states(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, prefix: Prefix) -> torch.Tensor:
         """Hidden states [rows, tokens, hidden] after `prefix`."""

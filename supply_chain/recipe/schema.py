@@ -38,6 +38,9 @@ class PlainPrompt(Part):
     after: str = "\nLabel:"
     answers: dict[str, str] = {}
     """What the model writes for a label (or a field's name); by default the label itself."""
+    order: list[str] = Field([], exclude_if=lambda value: not value)
+    """Extraction: fields in the order in which they are written; the others follow, sorted. A small model learns
+    fastest in the order of the text."""
 
 
 class ChatPrompt(Part):
@@ -47,6 +50,9 @@ class ChatPrompt(Part):
     instruction: str
     answers: dict[str, str] = {}
     """What the model writes for a label (or a field's name); by default the label itself."""
+    order: list[str] = Field([], exclude_if=lambda value: not value)
+    """Extraction: fields in the order in which they are written; the others follow, sorted. A small model learns
+    fastest in the order of the text."""
 
 
 Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
@@ -96,6 +102,9 @@ class Kpis(Part):
         return self
 
 
+Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
+
+
 class SliceSpec(Part):
     """Test rows that meet every condition are also scored alone; thirds by length always are."""
 
@@ -136,6 +145,11 @@ class Evaluate(Part):
     """Single requests timed for p50 and p95."""
     escalation: Escalate | None = None
     slices: list[SliceSpec] = []
+    perturbations: list[Perturbation] = []
+    """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
+    answer something else."""
+    perturbed_rows: int = Field(200, ge=20)
+    """Test rows drawn for each perturbation."""
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis
@@ -163,6 +177,10 @@ class Promote(Part):
     """How much of the metric 4-bit may cost against full precision."""
     slice_minimum: float | None = Field(None, ge=0, le=1)
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
+    min_valid: float | None = Field(None, ge=0, le=1)
+    """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
+    max_drop: float | None = Field(None, ge=0, le=1)
+    """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)

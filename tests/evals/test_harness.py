@@ -98,7 +98,7 @@ def test_one_decision_is_one_forward_pass(loaded, prompt):
     renderer = Renderer.of(prompt, ["negative", "neutral", "positive"], loaded.tokenizer)
     expected = renderer.labels[int(np.argmax(by_hand(loaded, renderer, "the phone is great")))]
     server, seen = LabelScorer(loaded, renderer), count_rows(loaded)
-    assert decide(server, PLAIN, "the phone is great") == expected
+    assert decide(server, PLAIN, ["the phone is great"]) == [expected]
     assert seen == [1]
 
 

@@ -200,3 +200,12 @@ def slices(*found: tuple) -> list[SliceScore]:
 def test_slices_are_refused_for_what_is_shown(found, passed, told):
     result = check("slices", Promote(minimum=0.65, slice_minimum=0.6), slices=slices(*found))
     assert result.passed is passed and told in result.sentence
+
+
+@pytest.mark.parametrize(("low", "passed"), [(0.95, True), (0.9499, False)])
+def test_answers_that_cannot_be_read_are_counted_and_gated(low, passed):
+    metrics = {"macro_f1": estimate(0.8, 0.7, 0.9), "valid": estimate(0.98, low, 1.0)}
+    found = check("valid", Promote(minimum=0.5, min_valid=0.95), own={"metrics": metrics})
+    assert (found.passed, found.measured) == (passed, low)
+    ranked = check("valid", Promote(minimum=0.5, min_valid=0.95))
+    assert not ranked.passed and "No evidence" in ranked.sentence

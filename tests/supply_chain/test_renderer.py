@@ -17,6 +17,14 @@ def test_fields_are_written_under_their_short_names_and_read_back():
     assert FIELDS.read(written) == FIELDS.read(written + "\nText: more") == label
 
 
+def test_fields_are_written_in_the_order_of_the_recipe_then_sorted():
+    label = '{"PlaceName":"Évry","StreetName":"Lake","ZipCode":"1"}'
+    ordered = Renderer(SHORT.model_copy(update={"order": ["ZipCode", "StreetName"]}), FIELDS.labels, task="extraction")
+    assert ordered.answer(label) == ' {"zip":"1","street":"Lake","PlaceName":"Évry"}'
+    assert ordered.read(ordered.answer(label)) == label
+    assert ordered.sha256 != FIELDS.sha256
+
+
 def test_labels_are_written_sorted_as_written_and_read_back_sorted_as_they_are():
     assert TAGS.answer('["a","b"]') == ' ["a","first"]'
     assert TAGS.read(' ["first","a","a"]') == '["a","b"]'
