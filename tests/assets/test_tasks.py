@@ -6,7 +6,7 @@ import pytest
 
 from assets.project import Project
 from assets.run import latest, run_manifest, run_recipe
-from registry.manifest import history
+from registry.generations import history
 from supply_chain.settings import Settings
 from tests.assets.conftest import CATALOGUE, FLEET, described
 from tests.evals.test_writing import write_project
