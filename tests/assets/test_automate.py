@@ -34,8 +34,8 @@ def curate_once(project: Project, instance: dg.DagsterInstance) -> None:
 
 def look(project: Project, instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
     repository = build(project).get_repository_def()
-    context = dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor)
-    return repository.get_sensor_def("new_data")(context)
+    with dg.build_sensor_context(instance=instance, repository_def=repository, cursor=cursor) as context:
+        return repository.get_sensor_def("new_data")(context)
 
 
 def test_only_new_bytes_start_a_run(project: Project) -> None:
@@ -95,14 +95,16 @@ def test_recipes_with_the_same_time_share_a_schedule(project: Project) -> None:
     assert (made.cron_schedule, made.execution_timezone) == ("0 3 * * 1", "Europe/Berlin")
     repository = build(project).get_repository_def()
     at = datetime(2026, 1, 5, 2, tzinfo=UTC)
-    with dg.DagsterInstance.get() as instance:
-        context = dg.build_schedule_context(instance, at, repository_def=repository)
-        (request,) = made.evaluate_tick(context).run_requests
+    with (
+        dg.DagsterInstance.get() as instance,
+        dg.build_schedule_context(instance, at, repository_def=repository) as tick,
+    ):
+        (request,) = made.evaluate_tick(tick).run_requests
     assert request.run_key == f"{NAME}:{at.isoformat()}"
 
 
 def test_every_fault_of_the_block_is_said(project: Project) -> None:
-    bad = "automate: {schedule: {cron: '61 * * * *', timezone: Berlin}, quiet_hours: {start: '1:00', end: '1:00'}}"
+    bad = "automate: {schedule: {cron: '61 * * * *', timezone: Berlin}, quiet_hours: {start: late, end: '01:00'}}"
     with pytest.raises(InvalidRecipe) as caught:
         load(project, ("route: ", f"{bad}\nroute: "))
     assert {fault.where for fault in caught.value.faults} == {
