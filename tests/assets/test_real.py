@@ -15,6 +15,7 @@ from tests.assets.conftest import described
 
 EDITS = (
     ("  epochs: 2", "  max_steps: 2"),
+    ("  license: MIT", "  split: {validation: 0.02, test: 0.05}\n  license: MIT"),
     ("  - scheme: bnb-nf4", "  - {scheme: bnb-nf4, calibration_rows: 8}"),
     ("  metric: macro_f1", "  metric: macro_f1\n  max_rows: 40\n  latency_rows: 10"),
     ("  minimum: 0.65", "  minimum: 0.0"),

@@ -11,7 +11,8 @@ from assets.cli import app
 from assets.doctor import examine
 from assets.plan import plan
 from assets.project import Project
-from assets.retention import leftovers, remove
+from assets.retention import Leftover, leftovers, remove
+from assets.run import latest
 from assets.starter import start_recipe
 from supply_chain.errors import InvalidInput
 from tests.assets.conftest import load
@@ -101,26 +102,31 @@ def test_the_doctor_says_what_to_do(project: Project) -> None:
 
 def test_only_what_nothing_needs_is_left_over(made_once: Project) -> None:
     store, home = made_once.store, made_once.settings.home
-    assert leftovers(made_once, 0) == [], "all of it is the last run's"
+    earlier = {one.path for one in leftovers(made_once, 0)}
+
+    def new(days: float = 0) -> list[Leftover]:
+        return [one for one in leftovers(made_once, days) if one.path not in earlier]
+
+    assert not earlier & {latest("tiny_reviews", name, made_once).path for name in ("quantized_model", "report")}
     reference = home / "references/tiny_reviews.quantized_model.json"
     before = reference.read_text()
     try:
         reference.unlink()
-        assert leftovers(made_once, 0) == [], "a champion's bytes stay"
+        assert new() == [], "a champion's bytes stay"
         (merged,) = home.glob("references/tiny_reviews.merged_model.json")
         key = json.loads(merged.read_text())["key"]
         kept = merged.read_text()
         merged.unlink()
-        (one,) = leftovers(made_once, 0)
+        (one,) = new()
         assert (one.kind, one.path.name) == ("artifact", key)
         assert one.size_bytes == sum(f.stat().st_size for f in one.path.iterdir())
-        assert leftovers(made_once, 1) == [], "it is not a day old"
+        assert new(days=1) == [], "it is not a day old"
         merged.write_text(kept)
         (store.root / "work/abc").mkdir(parents=True)
-        (left,) = leftovers(made_once, 1)
+        (left,) = new(days=1)
         remove([left], made_once)
         assert not left.path.exists()
-        assert leftovers(made_once, 0) == []
+        assert new() == []
     finally:
         reference.write_text(before)
 
