@@ -30,12 +30,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
+def _command() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return " ".join(["python", f"-m {spec.name}" if spec else f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+
+
 def report(name: str, **figures: Any) -> None:
     """Writes `benchmarks/results/NAME.json` and prints the same as one line."""
     cpu = next((x.split(":")[1].strip() for x in _cpuinfo() if x.startswith("model name")), platform.processor())
     result = {
         "benchmark": name,
-        "command": " ".join(["python", *sys.argv]),
+        "command": _command(),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}",
         **figures,
