@@ -121,7 +121,6 @@ def _differences(entries: dict[str, Entry], bench: Bench, metric: Metric, candid
     pairs = _pairs(list(entries), candidate)
     parted = [bench.discordant(entries[one].answers, entries[other].answers) for one, other in pairs]
     p_values = holm([mcnemar(*rows) for rows in parted])
-    p_values = holm([mcnemar(*rows) for rows in parted])
     return [
         Difference(
             contestant=one,

@@ -3,6 +3,7 @@
 The signature is the last member of the file, so that the signed bytes are the file without it.
 """
 
+import contextlib
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -131,5 +132,7 @@ def _make(path: Path) -> None:
         file.write(pem)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(draft, path)
+    with contextlib.suppress(FileExistsError):  # another process was first: its key holds
+        os.link(draft, path)
+    draft.unlink()
     sync(path.parent)

@@ -8,12 +8,11 @@ import json
 import re
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from supply_chain.errors import Unavailable
+from supply_chain.data.embeddings import wordllama_folder
 
 MAX_CHARACTERS, MAX_WORD = 4000, 64
 _SPACE = re.compile(r"\s+")
@@ -59,14 +58,10 @@ class Words:
 
 
 def wordllama_words() -> Words:
-    """WordLlama's vectors out of its wheel. Raises Unavailable when it is not installed."""
-    try:
-        import wordllama  # noqa: PLC0415 (an extra, for training only)
-    except ImportError:
-        raise Unavailable("training a router needs wordllama: pip install '.[noise]'") from None
+    """WordLlama's vectors out of its wheel, for training. Raises Unavailable, or CorruptData for other files."""
     from safetensors.numpy import load_file  # noqa: PLC0415
 
-    folder = Path(str(wordllama.__file__)).parent
+    folder = wordllama_folder()
     vectors = load_file(folder / "weights/l2_supercat_256.safetensors")["embedding.weight"].astype(np.float32)
     model = json.loads((folder / "tokenizers/l2_supercat_tokenizer_config.json").read_text(encoding="utf-8"))["model"]
     scales = np.maximum(np.abs(vectors).max(axis=1), 1e-12) / 127

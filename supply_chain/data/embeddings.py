@@ -25,12 +25,21 @@ def embed(texts: list[str]) -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)
-def _model() -> Any:
+def wordllama_folder() -> Path:
+    """Where WordLlama's weights and tokenizer lie. Raises Unavailable, or CorruptData for other files."""
     try:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import wordllama  # noqa: PLC0415 (an extra)
     except ImportError:
-        raise Unavailable("this rule of data.rules needs wordllama: pip install '.[noise]'") from None
+        raise Unavailable("static embeddings need wordllama: pip install '.[noise]'") from None
     folder = Path(str(wordllama.__file__)).parent
     check_pinned("wordllama", [folder / "weights", folder / "tokenizers"], _SHA256)
+    return folder
+
+
+@lru_cache(maxsize=1)
+def _model() -> Any:
+    folder = wordllama_folder()
+    import wordllama  # noqa: PLC0415 (an extra)
+
     return wordllama.WordLlama.load(cache_dir=folder, disable_download=True)

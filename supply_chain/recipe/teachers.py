@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from supply_chain.errors import InvalidInput
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.files import find_recipes, parse
 from supply_chain.recipe.part import Surroundings
 
 
@@ -26,7 +26,7 @@ def _recipe_faults(name: str, base: str, train: DistillTrain, folder: Path) -> l
     teacher = str(train.teacher.recipe)
     found = _read(folder, teacher)
     if found is None:
-        known = sorted(path.stem for path in folder.rglob("*.yaml"))
+        known = [path.stem for path in find_recipes(folder)]
         return [f"train.teacher.recipe: no recipe {teacher!r}; known: {', '.join(known)}"]
     faults = _cut_faults(base, str(found.get("base")), train)
     if found.get("task", "classification") != "classification":
@@ -51,14 +51,13 @@ def _cut_faults(base: str, taught_by: str, train: DistillTrain) -> list[str]:
 
 
 def _read(folder: Path, name: str) -> dict[str, Any] | None:
-    for path in folder.rglob("*.yaml"):
-        if path.stem == name:
-            try:
-                data = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError, yaml.YAMLError):
-                return None
-            return data if isinstance(data, dict) and isinstance(data.get("train", {}), dict) else None
-    return None
+    """A recipe as far as it can be read; its own faults are told where it is loaded."""
+    path = next((path for path in find_recipes(folder) if path.stem == name), None)
+    try:
+        data = parse(path)[1] if path else None
+    except InvalidInput:
+        return None
+    return data if isinstance(data, dict) and isinstance(data.get("train", {}), dict) else None
 
 
 def _taught_by(recipe: dict[str, Any]) -> Any:
