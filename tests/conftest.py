@@ -146,6 +146,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def talkative(tiny_model: Path, compute: Compute) -> Any:
+    """`tiny_model`, loaded, with large weights: as it was initialized, the model repeats one token."""
+    import torch
+
+    from supply_chain.inference import load
+
+    found, source = load(tiny_model, compute), torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for tensor in (*found.model.model.parameters(), found.model.get_output_embeddings().matrix):
+            if tensor.dim() > 1:
+                tensor.copy_(torch.randn(tensor.shape, generator=source) / 4)
+    return found
+
+
 def _tiny_tokenizer() -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

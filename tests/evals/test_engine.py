@@ -11,21 +11,15 @@ from lm_eval.tasks import TaskManager
 
 from evals.engine import TreeLM
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded, load
-from supply_chain.records import Compute
+from supply_chain.inference import Loaded
 
 ANSWERS = [" great", " great battery", " awful", "great", " awful noisy strap", " "]
 CONTEXTS = ["the phone is", "camera: ", "", "x" * 700, "a longer text about the lens of the camera, and its"]
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_model: Path, compute: Compute) -> Loaded:
-    found, source = load(tiny_model, compute), torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for tensor in (*found.model.model.parameters(), found.model.get_output_embeddings().matrix):
-            if tensor.dim() > 1:
-                tensor.copy_(torch.randn(tensor.shape, generator=source) / 4)
-    return found
+def loaded(talkative: Loaded) -> Loaded:
+    return talkative
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,20 @@
 """Greedy writing: equal to the library's own, whatever stands in the same batch."""
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 
 from supply_chain.errors import InvalidInput
 from supply_chain.generation import write
-from supply_chain.inference import Loaded, load
-from supply_chain.records import Compute
+from supply_chain.inference import Loaded
 
 CONTEXTS = ["the phone is great", "camera", "a much longer text about the lens of the camera and its strap"]
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_model: Path, compute: Compute) -> Loaded:
-    """With large weights: as it was initialized, the model repeats one token."""
-    found, source = load(tiny_model, compute), torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for tensor in (*found.model.model.parameters(), found.model.get_output_embeddings().matrix):
-            if tensor.dim() > 1:
-                tensor.copy_(torch.randn(tensor.shape, generator=source) / 4)
-    return found
+def loaded(talkative: Loaded) -> Loaded:
+    return talkative
 
 
 def never(_text: str) -> bool:

@@ -67,6 +67,8 @@ def test_all_faults_at_once_with_line_path_and_nearest_key(tmp_path: Path) -> No
         (("owner: team:customer-insight", "owner: nobody"), "owner: must match"),
         (("base: smol", "base: !!python/object:os.system smol"), "not YAML"),
         (("name: review_sentiment", "name: &a review_sentiment\nroute2: *a"), "aliases (*name) are not allowed"),
+        (("license: MIT", "license: 2026-13-45"), "holds a value that cannot be read: month must be in 1..12"),
+        (("license: MIT", f"license: {'[' * 99}{']' * 99}"), "nests deeper than 50 levels"),
     ],
 )
 def test_one_fault(tmp_path: Path, edit: tuple[str, str], expected: str) -> None:
