@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 
 from assets.about import SOURCE_VERSION
-from assets.chain import base_key_of, is_trained, teacher_key_of
+from assets.chain import is_trained
 from assets.fleet import MANIFEST
 from assets.project import Project
 from assets.runs import RECIPE, busy
+from assets.wiring import base_key_of, teacher_key_of
 from supply_chain.data.source import locate
 from supply_chain.data.stamp import stamp
 from supply_chain.errors import SupplyChainError

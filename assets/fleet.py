@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 
 from assets import about
-from assets.chain import Pipes, base_key_of
 from assets.launch import Workshop, explained
 from assets.project import Project
+from assets.wiring import Pipes, base_key_of
 from registry.generations import PublishedManifest
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.errors import InvalidRecipe

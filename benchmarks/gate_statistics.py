@@ -20,7 +20,8 @@ from evals.records import Contestant, Difference, Estimate, Scorecard
 from evals.tco import Prices
 from registry.gate import decide
 from supply_chain.escalation import choose_threshold
-from supply_chain.recipe.schema import Kpis, Promote
+from supply_chain.recipe.evaluate import Kpis
+from supply_chain.recipe.promote import Promote
 
 SIZES, ACCURACIES = (50, 200, 1000), (0.5, 0.9, 0.99)
 MARGIN, BESIDES = 0.03, 0.01

@@ -36,7 +36,7 @@ from supply_chain.job import Job
 from supply_chain.label_loss import label_logits
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import load_recipe
-from supply_chain.recipe.schema import LoraTrain
+from supply_chain.recipe.train import LoraTrain
 from supply_chain.scoring import label_likelihoods
 from supply_chain.settings import Settings, load_settings
 from supply_chain.store import Store

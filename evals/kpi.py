@@ -9,7 +9,7 @@ from evals.estimate import Bench, Floats
 from evals.records import Estimate
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.evaluate import Kpis
 
 
 def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], seconds_per_decision: float) -> Estimate:

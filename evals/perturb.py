@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from supply_chain.recipe.schema import Perturbation
+from supply_chain.recipe.evaluate import Perturbation
 from supply_chain.records import Example
 
 _LETTERS = 4

@@ -10,7 +10,7 @@ from evals.records import Prediction
 from supply_chain.data.split import read_split
 from supply_chain.data.table import read_table, write_table
 from supply_chain.errors import EvidenceMismatch, InvalidInput
-from supply_chain.recipe.schema import Evaluate
+from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Stored
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.evaluate import Kpis
 from supply_chain.recipe.tasks import Metric
 from supply_chain.store import Record
 

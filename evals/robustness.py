@@ -9,7 +9,7 @@ from evals.perturb import perturbed
 from evals.records import Perturbed, Stress
 from supply_chain.data.table import read_table, write_table
 from supply_chain.errors import EvidenceMismatch
-from supply_chain.recipe.schema import Evaluate
+from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.records import Example, Predictions
 from supply_chain.store import Stored
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
 from evals.records import SliceScore
-from supply_chain.recipe.schema import SliceSpec
+from supply_chain.recipe.evaluate import SliceSpec
 from supply_chain.records import Example
 
 Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields, replace
 
 from evals.records import Sensitivity, Tco
-from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.evaluate import Kpis
 
 _MOVED, _CENT = 0.25, 0.01
 _WORDS = {

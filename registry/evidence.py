@@ -14,7 +14,7 @@ from evals.records import Contestant, Report, Scorecard
 from registry.gate import FILE, Decision, decide
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.identity import canonical_json, identity
-from supply_chain.recipe.schema import Route
+from supply_chain.recipe.route import Route
 from supply_chain.records import Artifact
 from supply_chain.store import Record, Store, Stored
 

@@ -28,7 +28,7 @@ from registry.terms import Terms, fallbacks_of, flow_faults, term_faults, terms_
 from registry.verification import Live, model_of, uri_of
 from registry.versions import Release
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
-from supply_chain.recipe.schema import Route
+from supply_chain.recipe.route import Route
 from supply_chain.settings import Settings
 from supply_chain.store import Store, write_atomically
 

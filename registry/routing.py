@@ -13,7 +13,8 @@ from evals.records import Estimate
 from registry.fleet import Fallback, Policy, Use
 from registry.versions import Quality
 from supply_chain.recipe.data import Sensitivity, Sha256
-from supply_chain.recipe.schema import Cause, Prompt
+from supply_chain.recipe.prompt import Prompt
+from supply_chain.recipe.route import Cause
 from supply_chain.records import Origin
 
 SCHEMA_VERSION = 1

@@ -11,7 +11,7 @@ from typing import get_args
 
 from registry.fleet import Fleet, Policy, Use
 from supply_chain.recipe.data import Sensitivity
-from supply_chain.recipe.schema import Cause, Route
+from supply_chain.recipe.route import Cause, Route
 from supply_chain.records import Origin
 
 ANY, NOBODY = "any", "none"

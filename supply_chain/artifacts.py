@@ -20,7 +20,7 @@ from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.schema import BnbNf4
+from supply_chain.recipe.quantize import BnbNf4
 from supply_chain.records import Artifact, Origin, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored

@@ -6,7 +6,7 @@ Raise a stage's version when its code would make something else from the same in
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.lineage import origins
-from supply_chain.recipe.schema import Quantize
+from supply_chain.recipe.quantize import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 

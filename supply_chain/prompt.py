@@ -7,7 +7,7 @@ from typing import Any
 
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.schema import ChatPrompt, PlainPrompt
+from supply_chain.recipe.prompt import ChatPrompt, PlainPrompt
 
 VERSION = 1
 ChatTemplate = Callable[[list[dict[str, str]]], str]

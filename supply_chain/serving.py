@@ -9,7 +9,7 @@ from supply_chain.errors import CorruptData
 from supply_chain.escalation import Escalation
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.schema import Prompt
+from supply_chain.recipe.prompt import Prompt
 
 FILE = "serving.json"
 

@@ -13,7 +13,7 @@ from datasets import Dataset
 from pydantic import BaseModel
 from transformers import AutoTokenizer, ProgressCallback, TrainerState, TrainingArguments, set_seed
 
-from supply_chain.batches import Batches
+from supply_chain.batches import IGNORED, Batches
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import scoring_compute, training_compute
 from supply_chain.data.split import read_split
@@ -240,7 +240,7 @@ def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
         batch["inputs_embeds"] = torch.zeros(shape)
 
     def step() -> None:
-        trainer.training_step(trainable.model, dict(batch))
+        trainer.training_step(trainable.model, dict(batch), num_items_in_batch=batch["labels"].ne(IGNORED).sum())
 
     return step
 

@@ -12,7 +12,7 @@ import yaml
 from registry.compilers import Compiled
 from registry.routing import Candidate, Model, ModelRoute, RoutingManifest
 from registry.terms import ANY, NOBODY
-from supply_chain.recipe.schema import Cause
+from supply_chain.recipe.route import Cause
 
 _SETTINGS: dict[str, Cause] = {
     "fallbacks": "error",

@@ -19,7 +19,7 @@ from registry.terms import ANY, LEVELS, NOBODY
 from supply_chain.errors import CorruptData, InvalidInput, Unavailable
 from supply_chain.identity import file_sha256, identity
 from supply_chain.recipe.data import Sensitivity
-from supply_chain.recipe.schema import Cause
+from supply_chain.recipe.route import Cause
 
 _CHARACTERS_A_TOKEN = 3  # on the safe side: English has about four
 _WORD = re.compile(r"\w+")

@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.chain import _shipping
 from assets.project import Project
+from assets.shipping import shipping_assets
 from registry.decisions import Act
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.schema import Approval
+from supply_chain.recipe.promote import Approval
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.settings import Settings
 from supply_chain.store import Store
@@ -39,7 +39,7 @@ def ship(recipe: Recipe, project: Project) -> tuple[bool, list[str]]:
     values = {"adapter": trained(project.store), "quantized_model": artifact}
     values |= dict(zip(names, evidence_for(recipe, artifact, project.store), strict=True))
     given = [_given(recipe.name, name, value) for name, value in values.items()]
-    made = dg.materialize([*given, *_shipping(recipe, project)], raise_on_error=False)
+    made = dg.materialize([*given, *shipping_assets(recipe, project)], raise_on_error=False)
     keys = [event.asset_key.path[-1] for event in made.get_asset_materialization_events() if event.asset_key]
     return made.success, [key for key in keys if key not in values]
 

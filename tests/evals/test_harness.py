@@ -17,7 +17,7 @@ from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import Loaded, load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.schema import ChatPrompt, PlainPrompt
+from supply_chain.recipe.prompt import ChatPrompt, PlainPrompt
 from supply_chain.records import Compute, Predictions, Splits
 from supply_chain.scoring import LabelScorer, label_likelihoods
 from supply_chain.store import Store, Stored

@@ -2,7 +2,7 @@ from evals.answering import predict_model
 from evals.baselines import predict_baseline
 from evals.keys import baseline_key, model_key
 from supply_chain.job import Job
-from supply_chain.recipe.schema import PlainPrompt
+from supply_chain.recipe.prompt import PlainPrompt
 from supply_chain.settings import Settings
 
 

@@ -4,7 +4,7 @@ from evals.estimate import Bench
 from evals.intervals import share_interval
 from evals.kpi import mistake_prices, usd_per_1k, usd_per_month
 from supply_chain.errors import InvalidInput
-from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.evaluate import Kpis
 
 LABELS = ["negative", "neutral", "positive"]
 KPIS = Kpis(

@@ -5,7 +5,7 @@ import pytest
 from evals.estimate import Bench
 from evals.slices import chosen, lengths, score_slices
 from supply_chain.errors import InvalidInput
-from supply_chain.recipe.schema import SliceSpec
+from supply_chain.recipe.evaluate import SliceSpec
 from supply_chain.records import Example
 
 TEXTS = ["a?", "bb", "ccc?", "dddd", "eeeee?", "ffffff", "ggggggg", "hhhhhhhh?", "i" * 9]

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from evals.tco import Prices, tco
-from supply_chain.recipe.schema import Kpis
+from supply_chain.recipe.evaluate import Kpis
 
 KPIS = Kpis(
     volume_per_month=100_000, mistake_usd=0.1, compute_usd_per_hour=0.36, generalist_usd_per_1k=2.0, training_usd=30,

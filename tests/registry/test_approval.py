@@ -11,7 +11,7 @@ from registry.release import Release
 from registry.terms import NOBODY
 from registry.verification import Live, verified
 from supply_chain.errors import CorruptData, InvalidInput
-from supply_chain.recipe.schema import Approval
+from supply_chain.recipe.promote import Approval
 from tests.registry.chain import Chain
 from tests.registry.evidence import store_artifact
 

@@ -7,7 +7,7 @@ import pytest
 from evals.records import Difference, SliceScore
 from registry.gate import Check, Decision, decide, judge, verdict
 from supply_chain.errors import CorruptData
-from supply_chain.recipe.schema import Promote
+from supply_chain.recipe.promote import Promote
 from supply_chain.store import Store
 from tests.registry.evidence import contestant, estimate, scorecard, store_scorecard
 

@@ -3,7 +3,7 @@
 import pytest
 
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.schema import ChatPrompt, PlainPrompt
+from supply_chain.recipe.prompt import ChatPrompt, PlainPrompt
 
 SHORT = PlainPrompt(after="\nFields:", answers={"StreetName": "street", "ZipCode": "zip"})
 FIELDS = Renderer(SHORT, ("PlaceName", "StreetName", "ZipCode"), task="extraction")

@@ -26,7 +26,7 @@ from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.schema import BnbNf4
+from supply_chain.recipe.quantize import BnbNf4
 from supply_chain.records import Compute, Splits
 from supply_chain.serving import read_serving
 from supply_chain.settings import Settings
@@ -86,6 +86,17 @@ def test_trained_merged_and_quantized(job: Job) -> None:
         load(four.path, CPU).model(ids).logits.float(), tuned.model(ids).logits, dim=-1
     )
     assert close.min() > 0.9
+
+
+@pytest.mark.parametrize("train_block", [{"method": "lora", "rank": 2}, {"method": "head", "tune": "full"}])
+def test_arithmetic_is_chosen_by_steps_of_this_very_training(
+    train_block: dict[str, object], tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    recipe = Recipe.model_validate({**tiny_recipe.model_dump(), "train": {**train_block, "max_steps": 2}})
+    job = make_job(tmp_path / "home", tiny_model, recipe, tiny_splits)
+    job = dataclasses.replace(job, settings=Settings(home=tmp_path / "home", threads=1))
+    compute = train(job, tracker).record.compute
+    assert (compute.device, compute.threads) == ("cpu", 1)
 
 
 DRIVER = """

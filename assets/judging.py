@@ -1,0 +1,74 @@
+"""A recipe's evidence: answers, scorecard, decision, report."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import about
+from assets.contest import contestants
+from assets.launch import Workshop, explained
+from assets.project import Project
+from assets.wiring import Pipes, common, ins_of
+from evals.report import render_report
+from evals.scorecard import score
+from registry.gate import judge, verdict
+from supply_chain.identity import identity
+from supply_chain.job import Job
+from supply_chain.recipe import Recipe
+
+_LINEAGE = ("curated_data", "splits", "base", "adapter", "merged_model", "quantized_model", "scorecard", "decision")
+
+
+def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+    """Answers to the test rows, and what follows from them."""
+    store, settings = project.store, project.settings
+
+    @dg.asset(
+        kinds={"lm-eval"},
+        ins=ins_of(recipe, "base", "splits", "merged_model", "quantized_model"),
+        **common(recipe, recipe.evaluate, recipe.prompt),
+    )
+    def predictions(
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, quantized_model: Any
+    ) -> dg.MaterializeResult:
+        """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
+        with explained():
+            job = Job(recipe, base, splits, settings, store)
+            answers = contestants(job, merged_model, quantized_model, Workshop(project, context, pipes))
+        version = identity("predictions", 1, parts=[stored.digest for stored in answers])
+        return dg.MaterializeResult(
+            value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
+        )
+
+    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, "splits", "predictions"), **common(recipe, recipe.evaluate))
+    def scorecard(splits: Any, predictions: Any) -> dg.MaterializeResult:
+        """Quality with intervals, cost and speed of every contestant on the same rows."""
+        with explained():
+            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store)
+        return about.made(stored, about.scorecard(stored))
+
+    @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
+    def decision(scorecard: Any) -> dg.MaterializeResult:
+        """What the recipe's gates say about the scorecard, in sentences."""
+        with explained():
+            stored = judge(recipe.promote, scorecard, store)
+        return about.made(stored, about.decision(stored))
+
+    @dg.asset(kinds={"html"}, ins=ins_of(recipe, *_LINEAGE), **common(recipe))
+    def report(**inputs: Any) -> dg.MaterializeResult:
+        """The evaluation report that a domain expert reads: one self-contained HTML file."""
+        judged = inputs["decision"]
+        with explained():
+            stored = render_report(
+                recipe=recipe,
+                scorecard=inputs["scorecard"],
+                splits=inputs["splits"],
+                verdict=verdict(judged.record),
+                decision_digest=judged.digest,
+                lineage={name: inputs[name].digest for name in _LINEAGE},
+                store=store,
+            )
+        return about.made(stored, about.report(stored))
+
+    yield from (predictions, scorecard, decision, report)

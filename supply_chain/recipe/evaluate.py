@@ -1,0 +1,101 @@
+"""The `evaluate` block: how a candidate is measured, and what its decisions are worth."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from supply_chain.recipe.part import Part
+from supply_chain.recipe.tasks import Metric
+
+
+def _regex(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+class Kpis(Part):
+    """What decisions and mistakes are worth, in US dollars."""
+
+    volume_per_month: int = Field(ge=1)
+    mistake_usd: float = Field(ge=0)
+    """Cost of any mistake that `mistakes` does not name."""
+    mistakes: dict[str, float] = {}
+    """Cost of one kind of mistake: `negative->positive: 0.40` (truth->answer)."""
+    compute_usd_per_hour: float = Field(0.10, ge=0)
+    """Price of the machine while it decides."""
+    generalist_usd_per_1k: float | None = Field(None, ge=0)
+    """What 1,000 requests to a generalist's endpoint cost; with it the report compares a month's total cost."""
+    escalation_usd: float | None = Field(None, ge=0)
+    """Cost of one answer that is passed on, human minutes included; default: a request to the generalist."""
+    training_usd: float = Field(0, ge=0)
+    """One training with its evaluation."""
+    trainings_per_year: float = Field(4, ge=0)
+    hosting_usd_per_month: float = Field(0, ge=0)
+    """What is paid whether or not it decides."""
+    review_hours_per_month: float = Field(0, ge=0)
+    """Experts' time for labels and sign-off."""
+    review_usd_per_hour: float = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _arrows(self) -> "Kpis":
+        for kind in self.mistakes:
+            if kind.count("->") != 1:
+                raise ValueError(f"mistakes: {kind!r} must read truth->answer")
+        return self
+
+
+Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
+
+
+class SliceSpec(Part):
+    """Test rows that meet every condition are also scored alone; thirds by length always are."""
+
+    name: str = Field(min_length=1, max_length=60)
+    matches: Annotated[str, AfterValidator(_regex)] | None = None
+    """Regular expression found in the text."""
+    labels: list[str] | None = None
+    """The truth is one of these."""
+    min_chars: int | None = Field(None, ge=0)
+    max_chars: int | None = Field(None, ge=1)
+
+
+class Escalate(Part):
+    """Answers that are not sure enough are passed on, so that of those kept no more than a share is wrong.
+
+    The threshold is chosen on half of the validation rows and stored with the artifact; see
+    `supply_chain/escalation.py`.
+    """
+
+    max_risk: float = Field(gt=0, lt=1)
+    """Largest share of mistakes among the answers kept."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """Probability that the promise holds."""
+
+
+class Evaluate(Part):
+    """How the candidate is measured."""
+
+    metric: Metric = "macro_f1"
+    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels."""
+    baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
+    """`tfidf` answers classification only."""
+    shots: int = Field(0, ge=0, le=32)
+    """Train rows that the untuned base model is shown before each text."""
+    resamples: int = Field(2000, ge=200, le=100_000)
+    """Bootstrap resamples for intervals."""
+    latency_rows: int = Field(60, ge=10)
+    """Single requests timed for p50 and p95."""
+    escalation: Escalate | None = None
+    slices: list[SliceSpec] = []
+    perturbations: list[Perturbation] = []
+    """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
+    answer something else."""
+    perturbed_rows: int = Field(200, ge=20)
+    """Test rows drawn for each perturbation."""
+    max_rows: int | None = Field(None, ge=20)
+    """Scores a seeded sample of the test split instead of all of it."""
+    kpis: Kpis

@@ -1,0 +1,40 @@
+"""The `promote` block: gates, and who must sign."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from supply_chain.recipe.part import Part
+
+
+class Approval(Part):
+    """People who must sign before a version may become champion."""
+
+    roles: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]] = Field(min_length=1)
+    """One person each: `[domain, risk]`."""
+    valid_days: int = Field(30, ge=1, le=3650)
+    """A signature counts for so long."""
+
+
+class Promote(Part):
+    """Gates: what a candidate must show before it may become champion."""
+
+    minimum: float = Field(ge=0, le=1)
+    """The metric's lower 95% bound must reach this."""
+    beats: list[Literal["majority", "tfidf", "base"]] = ["tfidf"]
+    """The 95% interval of the difference to each must lie above 0."""
+    champion_margin: float = Field(0.01, ge=0, le=1)
+    """The candidate's loss against the current champion must stay within this (95%, paired)."""
+    quantization_loss: float = Field(0.02, ge=0, le=1)
+    """How much of the metric 4-bit may cost against full precision."""
+    slice_minimum: float | None = Field(None, ge=0, le=1)
+    """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
+    min_valid: float | None = Field(None, ge=0, le=1)
+    """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
+    max_drop: float | None = Field(None, ge=0, le=1)
+    """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
+    max_p95_ms: float | None = Field(None, gt=0)
+    max_size_mb: float | None = Field(None, gt=0)
+    max_usd_per_1k: float | None = Field(None, gt=0)
+    approval: Approval | None = None
+    """Without it, passing the gates is enough."""
