@@ -21,6 +21,8 @@ def for_task(values: dict[str, Any]) -> dict[str, Any]:
     if task != "classification":
         given["evaluate"] = {"metric": next(iter(METRICS[task]), "macro_f1"), "baselines": ["majority"]}
         given["promote"] = {"beats": ["majority"]}
+        train = values.get("train")
+        given["train"] = {"answers": "words"} if isinstance(train, dict) and train.get("method") == "distill" else {}
     blocks = {name: {**own, **values[name]} for name, own in given.items() if isinstance(values.get(name), dict)}
     return {**values, **blocks}
 
