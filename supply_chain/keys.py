@@ -3,10 +3,11 @@
 Raise a stage's version when its code would make something else from the same inputs.
 """
 
-from supply_chain.identity import identity
+from supply_chain.identity import file_sha256, identity
 from supply_chain.job import Job
 from supply_chain.lineage import origins
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.preference import PairsFile, PreferenceTrain
 from supply_chain.recipe.quantize import Quantize
 from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
@@ -18,10 +19,13 @@ VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
     teacher = {"teacher": job.teacher.digest} if job.teacher else {}
+    train = job.recipe.train
+    if isinstance(train, PreferenceTrain) and isinstance(train.pairs, PairsFile):
+        teacher["pairs"] = file_sha256(job.settings.root / train.pairs.path)
     return identity(
         "adapter",
         VERSIONS["adapter"],
-        train=_deciding(job.recipe.train),
+        train=_deciding(train),
         base=job.base.digest,
         splits=job.splits.digest,
         prompt=job.prompt_sha256,

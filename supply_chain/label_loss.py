@@ -17,7 +17,7 @@ from supply_chain.trainable import Trainable
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Logits [labels, classes], right answers [labels] and the batch's row numbers to a sum."""
+"""Logits [labels, classes], right answers [labels] and the number of each label's row [labels] to a sum."""
 
 
 class LabelLossTrainer(Trainer):
@@ -39,7 +39,8 @@ class LabelLossTrainer(Trainer):
         """Mean loss (nats) over the labels of the whole effective batch."""
         logits, targets = label_logits(self.trainable, inputs)
         count = num_items_in_batch if num_items_in_batch is not None else len(targets)
-        loss = self.loss(logits, targets, inputs["row"]) / count
+        labelled = inputs["labels"].ne(IGNORED).reshape(len(inputs["row"]), -1).sum(1)
+        loss = self.loss(logits, targets, inputs["row"].repeat_interleave(labelled)) / count
         return (loss, {"logits": logits}) if return_outputs else loss
 
 

@@ -23,7 +23,9 @@ from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.label_loss import LabelLossTrainer, Loss
 from supply_chain.lesson import lesson_of
+from supply_chain.preference import PairBatches, PairTrainer, pair_rows, reference_of
 from supply_chain.prompt import Renderer
+from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.saving import copy_files, save_learned
@@ -33,7 +35,7 @@ from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
 from supply_chain.trainable import Spec, Trainable, has_new_head, open_trainable
-from supply_chain.trunk import states_of
+from supply_chain.trunk import States, states_of
 from supply_chain.watching import Bar, Watch
 
 log = logging.getLogger(__name__)
@@ -73,8 +75,28 @@ class _Plan:
     def opened(self, compute: Compute | None = None) -> Trainable:
         """The model to train, newly read."""
         job, seed = self.job, self.job.settings.seed
-        path = job.teacher.path if self.kept and job.teacher else job.base.path
+        path = job.teacher.path if self.kept and job.teacher else job.start.path
         return open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
+
+    def trainer(self, trainable: Trainable, trial: bool = False, **options: Any) -> LabelLossTrainer:
+        """What trains it on these rows; for pairs, what the model finds before is measured first, but for a trial."""
+        if not isinstance(self.spec, PreferenceTrain):
+            return LabelLossTrainer(trainable, self.loss, train_dataset=self.rows, **options)
+        before = torch.zeros(len(self.rows), 2) if trial else self._reference(trainable)
+        return PairTrainer(trainable, self.spec, before, train_dataset=self.rows, **options)
+
+    def _reference(self, trainable: Trainable) -> torch.Tensor:
+        with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.dtype == "bfloat16"):
+            return reference_of(trainable, self.rows, self.pad, self.work)
+
+    def batches(self, states: States | None = None) -> Batches | PairBatches:
+        """What makes batches of these rows."""
+        return PairBatches(self.pad) if isinstance(self.spec, PreferenceTrain) else Batches(self.pad, states)
+
+    @property
+    def pad(self) -> int:
+        """The token that fills up shorter rows."""
+        return int(self.tokenizer.pad_token_id or 0)
 
 
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
@@ -84,7 +106,11 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     head = has_new_head(spec)
     lesson = lesson_of(job, work)
-    rows = training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
+    rows = (
+        pair_rows(lesson.pairs, renderer, tokenizer, spec.max_tokens)
+        if lesson.pairs
+        else training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
+    )
     start = scoring_compute(job.settings)
     plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     plan = replace(plan, paid_usd=lesson.paid_usd)
@@ -115,13 +141,11 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
     states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
-    trainer = LabelLossTrainer(
+    trainer = plan.trainer(
         trainable,
-        plan.loss,
         args=_arguments(spec, compute, job.settings.seed, work, rows_at_once),
-        train_dataset=plan.rows,
         processing_class=plan.tokenizer,
-        data_collator=Batches(plan.tokenizer.pad_token_id or 0, states),
+        data_collator=plan.batches(states),
         callbacks=[marks, Watch(plan.tracker), *([best] if best else [])],
     )
     trainer.remove_callback(ProgressCallback)
@@ -228,14 +252,9 @@ def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], C
 def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
     trainable = plan.opened(compute)
-    trainer = LabelLossTrainer(
-        trainable,
-        plan.loss,
-        args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size),
-        train_dataset=plan.rows,
-    )
+    trainer = plan.trainer(trainable, True, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size))
     middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
-    batch = Batches(0)([middle] * plan.spec.batch_size)
+    batch = plan.batches()([middle] * plan.spec.batch_size)
     if trainable.below is not None:
         shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
         batch["inputs_embeds"] = torch.zeros(shape)

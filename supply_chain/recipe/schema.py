@@ -9,16 +9,19 @@ from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Quantize
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task, misfits
-from supply_chain.recipe.teachers import endpoint_faults, teacher_faults
+from supply_chain.recipe.teachers import endpoint_faults, start_faults, teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
-Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
+Train = Annotated[
+    LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain | PreferenceTrain, Field(discriminator="method")
+]
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -64,6 +67,8 @@ class Recipe(Part):
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
+        if isinstance(self.train, PreferenceTrain):
+            found += start_faults(self.name, self.task, self.base, self.train, info.context)
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         if found:
