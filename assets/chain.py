@@ -19,19 +19,13 @@ from supply_chain.data.split import split
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, quantized_key
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows; generation ends with its data so far."""
-    rooms = (_data, _models, evidence_assets, shipping_assets) if is_trained(recipe) else (_data,)
+    """The assets of one recipe, in the order in which data flows."""
+    rooms = (_data, _models, evidence_assets, shipping_assets)
     return [asset for room in rooms for asset in room(recipe, project)]
-
-
-def is_trained(recipe: Recipe) -> bool:
-    """Whether the chain can train and score this recipe's task."""
-    return bool(METRICS[recipe.task])
 
 
 def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:

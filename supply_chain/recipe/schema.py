@@ -8,13 +8,14 @@ from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.misfits import misfits
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Quantize
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.sources import is_pinned
-from supply_chain.recipe.tasks import METRICS, for_task, misfits
+from supply_chain.recipe.tasks import METRICS, for_task
 from supply_chain.recipe.teachers import teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
@@ -56,9 +57,7 @@ class Recipe(Part):
     def _same_task(self, info: ValidationInfo) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
-        found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
-        if self.task != "classification" and self.evaluate.kpis.mistakes:
-            found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+        found = misfits(self.task, self.evaluate, [*self.promote.beats])
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
