@@ -6,7 +6,7 @@ import sys
 from supply_chain.settings import PROJECT
 
 LIGHT = [
-    "aliases", "approval", "canonical", "decisions", "delivery", "evidence", "fleet", "gate", "generations",
+    "aliases", "approval", "canonical", "checks", "decisions", "delivery", "evidence", "fleet", "gate", "generations",
     "lifecycle", "manifest", "package", "past", "release", "routing", "seen", "server", "signing", "terms",
     "tracking", "verification", "versions",
 ]  # fmt: skip
