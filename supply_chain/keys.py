@@ -10,7 +10,7 @@ from supply_chain.recipe.quantize import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 5, "quantized": 5}
 
 
 def adapter_key(job: Job) -> str:
@@ -26,6 +26,18 @@ def adapter_key(job: Job) -> str:
         seed=job.settings.seed,
         **teacher,
     )
+
+
+def search_key(job: Job) -> str:
+    """What decides a search's trials, but for the machine's arithmetic and, with a budget in minutes, its speed."""
+    return identity("search", VERSIONS["search"], study=study_key(job), search=job.recipe.search)
+
+
+def study_key(job: Job) -> str:
+    """What decides the outcome of each trial; a search with another budget goes on with the same trials."""
+    assert job.recipe.search is not None
+    rules = job.recipe.search.model_dump(mode="json", exclude={"trials", "minutes"})
+    return identity("study", VERSIONS["search"], rules=rules, metric=job.recipe.evaluate.metric, start=adapter_key(job))
 
 
 def merged_key(job: Job, trained: Stored[Trained]) -> str:

@@ -46,7 +46,7 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
 
     With the same compute the resumed weights equal an uninterrupted run's bit for bit. `tracker` gets
     the result's key and opens its run. Raises InvalidInput for an example that is too long or layers
-    that the model has not, Unavailable for a disk without room, SupplyChainError when the loss is no
+    that the model has not, Unavailable for a disk without room, CannotTrain when the loss is no
     number or one row does not fit into memory.
     """
     key = adapter_key(job)

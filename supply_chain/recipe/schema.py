@@ -14,6 +14,7 @@ from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Quantize
 from supply_chain.recipe.route import Route
+from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task
 from supply_chain.recipe.teachers import teacher_faults
@@ -42,6 +43,7 @@ class Recipe(Part):
     """Name in `base_models.yaml`."""
     prompt: Prompt = PlainPrompt()
     train: Train
+    search: Search | None = None
     quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1, max_length=1)
     evaluate: Evaluate
     promote: Promote
@@ -64,6 +66,8 @@ class Recipe(Part):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
+        if self.search:
+            found += search_faults(self.search, self.train, self.task == "classification")
         if found:
             raise ValueError("; ".join(found))
         return self
