@@ -110,6 +110,7 @@ def adapter(stored: Stored[Trained]) -> Metadata:
         "kept step": record.kept_step or record.steps,
         "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
         "MLflow run": record.tracking_run or "none",
+        **({"teacher's answers (USD)": round(record.teacher_usd, 4)} if record.teacher_usd is not None else {}),
     }
 
 

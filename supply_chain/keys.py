@@ -6,7 +6,9 @@ Raise a stage's version when its code would make something else from the same in
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.lineage import origins
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
@@ -19,7 +21,7 @@ def adapter_key(job: Job) -> str:
     return identity(
         "adapter",
         VERSIONS["adapter"],
-        train=job.recipe.train,
+        train=_deciding(job.recipe.train),
         base=job.base.digest,
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
@@ -38,6 +40,13 @@ def study_key(job: Job) -> str:
     assert job.recipe.search is not None
     rules = job.recipe.search.model_dump(mode="json", exclude={"trials", "minutes"})
     return identity("study", VERSIONS["search"], rules=rules, metric=job.recipe.evaluate.metric, start=adapter_key(job))
+
+
+def _deciding(train: Train) -> object:
+    """What decides the weights: prices and pace of an endpoint do not."""
+    if not isinstance(train, DistillTrain) or train.teacher.endpoint is None:
+        return train
+    return {**train.model_dump(mode="json"), "teacher": {"endpoint": train.teacher.endpoint.deciding}}
 
 
 def merged_key(job: Job, trained: Stored[Trained]) -> str:

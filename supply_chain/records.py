@@ -159,6 +159,8 @@ class Trained(Record):
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
     teacher: str | None = None
     """Digest of the weights that taught."""
+    teacher_usd: float | None = None
+    """What a teacher behind an endpoint was paid for its answers, at the recipe's prices."""
     layers: list[int] = []
     """The teacher's layers that a student cut from it kept."""
     validation: list[ValidationPoint] = []

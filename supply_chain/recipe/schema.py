@@ -17,7 +17,7 @@ from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task
-from supply_chain.recipe.teachers import teacher_faults
+from supply_chain.recipe.teachers import endpoint_faults, teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
 Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
@@ -64,6 +64,7 @@ class Recipe(Part):
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += endpoint_faults(self.data, self.train)
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         if self.search:
