@@ -12,6 +12,7 @@ from assets.launch import Workshop, explained
 from assets.progress import show_download
 from assets.project import Project
 from assets.shipping import shipping_assets
+from assets.succession import split_parts, succeeded
 from assets.wiring import Pipes, common, ins_of, teacher_key_of
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
@@ -41,11 +42,12 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = curate(recipe.data, source, store)
         return about.made(stored, about.curated(stored, source.version))
 
-    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, recipe.data.split))
+    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, *split_parts(recipe)))
     def splits(curated_data: Any) -> dg.MaterializeResult:
-        """Train, validation and test rows, whole groups on one side, proven free of leaks."""
+        """Train, validation and test rows, whole groups on one side, proven free of leaks; the train rows with
+        corrections and a replay of earlier ones where the recipe asks for it."""
         with explained():
-            stored = split(curated_data, recipe.data.split, settings.seed, store)
+            stored = succeeded(recipe, split(curated_data, recipe.data.split, settings.seed, store), project)
         return about.made(stored, about.splits(stored))
 
     @dg.asset(kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"), **common(recipe))

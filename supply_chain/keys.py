@@ -18,6 +18,8 @@ VERSIONS = {"search": 1, "adapter": 4, "merged": 5, "quantized": 5}
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
     teacher = {"teacher": job.teacher.digest} if job.teacher else {}
+    succession = job.splits.record.succession
+    champion = {"champion": succession.champion} if succession and succession.champion else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
@@ -27,6 +29,7 @@ def adapter_key(job: Job) -> str:
         prompt=job.prompt_sha256,
         seed=job.settings.seed,
         **teacher,
+        **champion,
     )
 
 
@@ -42,11 +45,17 @@ def study_key(job: Job) -> str:
     return identity("study", VERSIONS["search"], rules=rules, metric=job.recipe.evaluate.metric, start=adapter_key(job))
 
 
-def _deciding(train: Train) -> object:
-    """What decides the weights: prices and pace of an endpoint do not."""
-    if not isinstance(train, DistillTrain) or train.teacher.endpoint is None:
-        return train
-    return {**train.model_dump(mode="json"), "teacher": {"endpoint": train.teacher.endpoint.deciding}}
+def _deciding(train: Train) -> dict[str, object]:
+    """What decides the weights: no price or pace of an endpoint, and no part that is left out and is newer than
+    results still in use."""
+    told = {
+        name: value
+        for name, value in train.model_dump(mode="json").items()
+        if value is not None or name not in {"continual", "corrections"}
+    }
+    if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
+        told["teacher"] = {"endpoint": train.teacher.endpoint.deciding}
+    return told
 
 
 def merged_key(job: Job, trained: Stored[Trained]) -> str:

@@ -34,6 +34,7 @@ from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
 from supply_chain.trainable import Spec, Trainable, has_new_head, open_trainable
 from supply_chain.trunk import states_of
+from supply_chain.warm_start import take_over
 from supply_chain.watching import Bar, Watch
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,9 @@ class _Plan:
         """The model to train, newly read."""
         job, seed = self.job, self.job.settings.seed
         path = job.teacher.path if self.kept and job.teacher else job.base.path
-        return open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
+        trainable = open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
+        take_over(trainable.model, job)
+        return trainable
 
 
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
@@ -157,6 +160,7 @@ def _record(
         micro_batch=rows_at_once,
         teacher=job.teacher.digest if job.teacher else None,
         teacher_usd=plan.paid_usd,
+        champion=job.splits.record.succession.champion if job.splits.record.succession else None,
         layers=plan.kept or [],
         validation=best.points if best else [],
         kept_step=best.best.step if best and best.best else None,

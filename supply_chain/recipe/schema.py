@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from supply_chain.recipe.automate import Automate
+from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
@@ -65,6 +66,9 @@ class Recipe(Part):
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
+        if self.task != "classification" and isinstance(self.train, Continued):
+            named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
+            found += [f"train.{name} needs classification" for name in named]
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         if self.search:
