@@ -12,7 +12,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 5, "quantized": 5}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 6, "quantized": 6}
 
 
 def adapter_key(job: Job) -> str:
@@ -67,7 +67,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         base=job.base.digest,
         prompt=job.prompt_sha256,
         origins=origins(job),
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
     )
 
 
@@ -80,6 +80,15 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
         seed=job.settings.seed,
     )
+
+
+def _promise(job: Job) -> object:
+    """What decides which answers an artifact passes on: the risk, and the prices that its thresholds are weighed by."""
+    spec = job.recipe.evaluate
+    if spec.escalation is None:
+        return None
+    kpis = spec.kpis.model_dump(include={"mistake_usd", "mistakes", "escalation_usd", "generalist_usd_per_1k"})
+    return {"risk": spec.escalation, "prices": kpis}

@@ -74,6 +74,9 @@ class Escalate(Part):
     """Largest share of mistakes among the answers kept."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """Probability that the promise holds."""
+    choose: Literal["most", "cheapest"] = "most"
+    """Of the thresholds that keep the risk, the one that keeps most answers, or the one with the least expected
+    cost; that needs a price of what is passed on (`kpis.escalation_usd` or `generalist_usd_per_1k`)."""
 
 
 class Evaluate(Part):
@@ -95,6 +98,8 @@ class Evaluate(Part):
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
     escalation: Escalate | None = None
+    out_of_scope: str | None = None
+    """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []
     perturbations: list[Perturbation] = []
     """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
