@@ -121,7 +121,7 @@ def _faults(key: str, given: Span | Choices, train: Loop) -> Iterator[str]:
             yield from (f"{value!r}: {detail['msg'].removeprefix('Value error, ')}" for detail in error.errors())
 
 
-def _unknown(key: str, train: Loop) -> str | None:
+def _unknown(key: str, train: Any) -> str | None:
     place: Any = train
     parts = key.split(".")
     if parts[0] in _FIXED:
