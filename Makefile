@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $@
 
 $(EXTRAS): $(STAMP)
-	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql]'
+	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint]'
 	touch $@
 
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)
@@ -37,10 +37,10 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/mypy
 
 test: $(EXTRAS) lint ## lint, types and the tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m "not slow"
 
 test-all: $(EXTRAS) lint ## the slow tests, too
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 clean: ## remove everything that was made here, but not .venv
 	rm -rf .supply_chain

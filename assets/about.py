@@ -48,7 +48,10 @@ def splits(stored: Stored[Splits]) -> Metadata:
     """Rows by split and label."""
     record = stored.record
     rows = [(name, *(counts.get(label, 0) for label in record.labels)) for name, counts in record.rows.items()]
+    before = record.succession
+    taken = {f"taken over: {name}": value for name, value in before.model_dump().items() if value} if before else {}
     return {
+        **taken,
         "dagster/row_count": sum(json.loads((stored.path / "proof.json").read_text())["rows"].values()),
         "rows by label": _table(("split", *record.labels), rows),
         "groups": _table(("split", "groups"), list(record.groups.items())),
@@ -105,11 +108,13 @@ def adapter(stored: Stored[Trained]) -> Metadata:
         "examples": record.examples,
         "minutes": round(record.seconds / 60, 1),
         "method": record.method,
+        "went on from": record.champion or "the base",
         "trained parameters": record.trained_parameters,
         "validation": ", ".join(f"{p.value:.3f} (step {p.step})" for p in record.validation) or "not measured",
         "kept step": record.kept_step or record.steps,
         "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
         "MLflow run": record.tracking_run or "none",
+        **({"teacher's answers (USD)": round(record.teacher_usd, 4)} if record.teacher_usd is not None else {}),
     }
 
 

@@ -12,6 +12,7 @@ from assets.launch import Workshop, explained
 from assets.progress import show_download
 from assets.project import Project
 from assets.shipping import shipping_assets
+from assets.succession import split_parts, succeeded
 from assets.wiring import Pipes, common, ins_of, teacher_key_of
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
@@ -20,20 +21,14 @@ from supply_chain.data.split import split
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, quantized_key, search_key
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
 from supply_chain.trials import Searched, chosen
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows; generation ends with its data so far."""
-    rooms = (_data, _models, evidence_assets, shipping_assets) if is_trained(recipe) else (_data,)
+    """The assets of one recipe, in the order in which data flows."""
+    rooms = (_data, _models, evidence_assets, shipping_assets)
     return [asset for room in rooms for asset in room(recipe, project)]
-
-
-def is_trained(recipe: Recipe) -> bool:
-    """Whether the chain can train and score this recipe's task."""
-    return bool(METRICS[recipe.task])
 
 
 def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
@@ -47,11 +42,12 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = curate(recipe.data, source, store)
         return about.made(stored, about.curated(stored, source.version))
 
-    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, recipe.data.split))
+    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, *split_parts(recipe)))
     def splits(curated_data: Any) -> dg.MaterializeResult:
-        """Train, validation and test rows, whole groups on one side, proven free of leaks."""
+        """Train, validation and test rows, whole groups on one side, proven free of leaks; the train rows with
+        corrections and a replay of earlier ones where the recipe asks for it."""
         with explained():
-            stored = split(curated_data, recipe.data.split, settings.seed, store)
+            stored = succeeded(recipe, split(curated_data, recipe.data.split, settings.seed, store), project)
         return about.made(stored, about.splits(stored))
 
     @dg.asset(kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"), **common(recipe))

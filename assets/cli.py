@@ -55,10 +55,9 @@ def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; defa
 @app.command()
 def run(recipe: Name) -> None:
     """Run a recipe's chain: data, training, quantization, evaluation, gate, registry, manifest."""
-    from assets.chain import is_trained
     from assets.project import Project
     from assets.run import run_manifest, run_recipe
-    from assets.show import show_data, show_outcome
+    from assets.show import show_outcome
 
     project = Project.here()
     loaded = project.recipe(recipe)
@@ -67,9 +66,6 @@ def run(recipe: Name) -> None:
     if outcome.failed is not None and not gate_refused:
         bad = outcome.failed.error.startswith(("Invalid", "Corrupt"))
         _fail(f"{outcome.failed.step}: {outcome.failed.message}", 2 if bad else 1)
-    if not is_trained(loaded):
-        show_data(loaded, project, out)
-        return
     manifest = run_manifest(project)
     if manifest.failed is not None:
         _fail(f"{manifest.failed.step}: {manifest.failed.message}", 1)

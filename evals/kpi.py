@@ -17,9 +17,8 @@ def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], seconds_per_dec
 
     Raises InvalidInput when `kpis.mistakes` names a label that does not exist.
     """
-    price = pricing(bench.task, kpis, bench.labels)
     compute_usd = seconds_per_decision / 3600 * kpis.compute_usd_per_hour
-    rows_usd: Floats = np.array([price(t, a) for t, a in zip(bench.truth, answers, strict=True)])
+    rows_usd = mistakes_usd(bench, kpis, answers)
     found = bench.mean(1000 * (rows_usd + compute_usd))
     if rows_usd.any():
         return found
@@ -27,6 +26,14 @@ def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], seconds_per_dec
     most = bench.share(np.zeros(len(rows_usd), dtype=bool)).high
     dearest = max([kpis.mistake_usd, *kpis.mistakes.values()])
     return found.model_copy(update={"high": 1000 * (compute_usd + most * dearest)})
+
+
+def mistakes_usd(bench: Bench, kpis: Kpis, answers: Sequence[str]) -> Floats:
+    """US dollars that each row's answer costs; an answer that is good enough costs nothing."""
+    if bench.texts is not None:
+        return np.asarray((1 - bench.right(answers)) * kpis.mistake_usd)
+    price = pricing(bench.task, kpis, bench.labels)
+    return np.array([price(t, a) for t, a in zip(bench.truth, answers, strict=True)], dtype=np.float64)
 
 
 def usd_per_month(per_1k: Estimate, kpis: Kpis) -> float:

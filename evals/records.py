@@ -66,6 +66,8 @@ class Contestant(Evidence):
     """Empty for baselines, which are refitted."""
     metrics: dict[str, Estimate]
     """Every metric of the task by name; see `evals/metrics.py`."""
+    unscored: dict[str, int] = {}
+    """Rows that a metric could not score, and left out; only metrics with such rows."""
     p50_ms: float
     p95_ms: float
     decisions_per_second: float

@@ -14,6 +14,7 @@ from evals.records import Confidence, Contestant, Difference, Prediction, Scorec
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
+from evals.texts import TextRules
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe import Recipe
@@ -21,7 +22,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 6
+VERSION = 7
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -91,7 +92,7 @@ def _score(
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
-    bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
+    bench = bench_of(recipe, labels, rows, seed)
     confidence = _confidence(bench, entries[candidate])
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     scorecard = Scorecard(
@@ -115,6 +116,16 @@ def _score(
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
     return scorecard
+
+
+def bench_of(recipe: Recipe, labels: list[str], rows: Sequence[Example], seed: int) -> Bench:
+    """The rows to measure on, and how this recipe measures."""
+    spec, texts = recipe.evaluate, None
+    if recipe.task == "generation":
+        metrics = tuple(dict.fromkeys([spec.metric, *spec.also]))
+        texts = TextRules(metrics, spec.metric, spec.acceptable)
+    truth, groups, ids = [r.label for r in rows], [r.group for r in rows], [r.id for r in rows]
+    return Bench(truth, groups, labels, spec.resamples, seed, recipe.task, ids, texts)
 
 
 def _differences(entries: dict[str, Entry], bench: Bench, metric: Metric, candidate: str) -> list[Difference]:
@@ -175,6 +186,7 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         title=_TITLES.get(entry.name, entry.name),
         model_digest=record.model_digest,
         metrics=bench.estimates(entry.answers),
+        unscored=bench.unscored(entry.answers),
         p50_ms=record.p50_ms,
         p95_ms=record.p95_ms,
         decisions_per_second=record.decisions_per_second,

@@ -34,7 +34,7 @@ def score_slices(
         SliceScore(
             name=name,
             rows=int(mask.sum()),
-            estimate=_part(bench, mask).estimate(metric, _at(answers, mask)) if _groups(bench, mask) > 1 else None,
+            estimate=bench.part(mask).estimate(metric, _at(answers, mask)) if _groups(bench, mask) > 1 else None,
             wins=wins,
             losses=losses,
             p_value=p_value,
@@ -72,11 +72,6 @@ def _parted(bench: Bench, mask: Mask, answers: Sequence[str], rival: Sequence[st
         return 0, 0
     apart = (bench.right(answers) - bench.right(rival))[mask]
     return int((apart > 0).sum()), int((apart < 0).sum())
-
-
-def _part(bench: Bench, mask: Mask) -> Bench:
-    truth, groups = _at(bench.truth, mask), _at(bench.groups, mask)
-    return Bench(truth, groups, bench.labels, bench.resamples, bench.seed, bench.task)
 
 
 def _groups(bench: Bench, mask: Mask) -> int:

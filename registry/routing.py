@@ -46,6 +46,14 @@ class ArtifactAt(Entry):
     size_bytes: int = Field(ge=0)
 
 
+class DocumentsAt(Entry):
+    """A folder with the model card (`README.md`) and the CycloneDX bill of materials (`bom.cdx.json`)."""
+
+    uri: str
+    sha256: Sha256
+    """As an artifact's."""
+
+
 class ServedPrompt(Entry):
     """How a text becomes model input, and labels become answers."""
 
@@ -74,6 +82,8 @@ class Model(Entry):
     name: str
     mlflow: MlflowVersion
     artifact: ArtifactAt
+    documents: DocumentsAt | None = None
+    """Absent for releases that were registered before there were any."""
     chat_template_sha256: Sha256
     tokenizer_sha256: Sha256
     prompt: ServedPrompt

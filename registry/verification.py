@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
 from registry.evidence import Claims, Evidence, reread
-from registry.routing import ArtifactAt, Base, LatencyMs, MlflowVersion, Model, ServedPrompt
+from registry.routing import ArtifactAt, Base, DocumentsAt, LatencyMs, MlflowVersion, Model, ServedPrompt
 from registry.seen import Look, stamp
 from registry.terms import ANY
 from registry.versions import Quality, Release
@@ -65,7 +66,12 @@ def model_of(live: Live, store: Store, settings: Settings, trust: bool = True) -
         if look.settled:
             stamps = dict(zip(look.paths, look.stamps, strict=True))
             write_atomically(path, canonical_json({"files": stamps, "model": model}))
-    return model.model_copy(update={"artifact": model.artifact.model_copy(update={"uri": _uri(live, store)})})
+    at = uri_of("artifact", live.claims.artifact.key, store)
+    placed: dict[str, Any] = {"artifact": model.artifact.model_copy(update={"uri": at})}
+    if live.claims.documents is not None:
+        claim = live.claims.documents
+        placed["documents"] = DocumentsAt(uri=uri_of("documents", claim.key, store), sha256=claim.digest)
+    return model.model_copy(update=placed)
 
 
 def _kept(data: bytes) -> Model | None:
@@ -78,10 +84,8 @@ def _kept(data: bytes) -> Model | None:
 
 
 def _files(live: Live, store: Store) -> list[str]:
-    """Every file of the four objects; none where one is not here yet, and then nothing is kept."""
-    folders = [
-        store.root / kind / getattr(live.claims, kind).key for kind in ("artifact", "scorecard", "decision", "report")
-    ]
+    """Every file of all objects; none where one is not here yet, and then nothing is kept."""
+    folders = [store.root / kind / claim.key for kind, claim in live.claims.parts.items()]
     if not all((folder / ENTRY).exists() for folder in folders):
         return []
     return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -90,10 +94,6 @@ def _files(live: Live, store: Store) -> list[str]:
 def uri_of(kind: str, key: str, store: Store) -> str:
     """Where readers find a stored object's folder."""
     return f"{store.remote}/{kind}/{key}" if store.remote else (store.root.resolve() / kind / key).as_uri()
-
-
-def _uri(live: Live, store: Store) -> str:
-    return uri_of("artifact", live.claims.artifact.key, store)
 
 
 def _model(live: Live, evidence: Evidence) -> Model:

@@ -20,7 +20,7 @@ _DECODER = json.JSONDecoder()
 class Renderer:
     """Turns a text into model input (`context`), an answer into what the model writes, and that back.
 
-    A class name is written as itself; a list of labels or an object of fields as compact JSON.
+    A class name or a text is written as itself; a list of labels or an object of fields as compact JSON.
     `chat` renders messages with the tokenizer's chat template; only a chat prompt needs it. `shots`
     (texts and labels) are shown before each text.
     """
@@ -69,6 +69,8 @@ class Renderer:
         """What follows the context for one answer (see `Example.label`)."""
         if self.task == "classification":
             return self.answers[self.labels.index(label)]
+        if self.task == "generation":
+            return self._space + label
         value = json.loads(label)
         if isinstance(value, list):
             return self._space + canonical_json(sorted(self._written(k) for k in value))
@@ -78,11 +80,16 @@ class Renderer:
         return self._space + json.dumps(written, separators=(",", ":"), ensure_ascii=False)
 
     def complete(self, written: str) -> bool:
-        """Whether the model has written a whole JSON value, so that nothing more needs to be read."""
-        return self._value(written) is not None
+        """Whether the model has written a whole JSON value, so that nothing more needs to be read.
+
+        A text (generation) is whole when the model ends it.
+        """
+        return self.task != "generation" and self._value(written) is not None
 
     def read(self, written: str) -> str:
         """The answer in a text that the model wrote, in canonical form; empty where it holds none."""
+        if self.task == "generation":
+            return written.strip()
         value = self._value(written)
         back = {self._written(label): label for label in self.labels}
         if isinstance(value, dict) and self.task == "extraction":

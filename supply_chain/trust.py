@@ -4,7 +4,6 @@ Neither training nor test rows take part. Where a promise is asked for, half of 
 the other half choose the threshold: a promise made on rows that the confidences were fitted to would not hold.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +55,7 @@ def _written(job: Job, renderer: Renderer, loaded: Loaded, choosing: Sequence[Ex
     contexts = [renderer.context(row.text) for row in choosing]
     written = write(loaded, contexts, room, renderer.complete) if contexts else []
     right = [renderer.read(w.text) == row.label for w, row in zip(written, choosing, strict=True)]
-    return _promise(job, [math.exp(w.likelihood) for w in written], right)
+    return _promise(job, [w.confidence(a_token=False) for w in written], right)
 
 
 def _promise(job: Job, confidences: Sequence[float], right: Sequence[bool]) -> Escalation | None:

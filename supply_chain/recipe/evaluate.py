@@ -80,7 +80,12 @@ class Evaluate(Part):
     """How the candidate is measured."""
 
     metric: Metric = "macro_f1"
-    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels."""
+    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels. Generation:
+    `rouge_l` (the default), `chrf`, `bleu`, `exact_match` or `similarity`."""
+    also: list[Metric] = []
+    """Generation: what is measured besides `metric`; by default `chrf`, `bleu`, `exact_match`."""
+    acceptable: float = Field(0.5, gt=0, le=1)
+    """Generation: an answer whose `metric` is at least this is right: what wins, mistakes and costs count."""
     baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
     """`tfidf` answers classification only."""
     shots: int = Field(0, ge=0, le=32)

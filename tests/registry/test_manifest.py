@@ -67,6 +67,7 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
                     "format": "bnb-nf4",
                     "size_bytes": artifact.size_bytes,
                 },
+                "documents": None,
                 "chat_template_sha256": "c" * 64,
                 "tokenizer_sha256": "7" * 64,
                 "prompt": {
