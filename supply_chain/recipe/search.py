@@ -11,7 +11,7 @@ from supply_chain.recipe.train import Loop
 
 Scalar = str | int | float | bool | None
 L = TypeVar("L", bound=Loop)
-_FIXED = ("method", "stopping", "checkpoint_steps", "teacher")
+_FIXED = ("method", "stopping", "checkpoint_steps", "teacher", "continual")
 
 
 class Span(Part):
@@ -133,7 +133,7 @@ def _unknown(key: str, train: Any) -> str | None:
         if part not in known:
             near = difflib.get_close_matches(part, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            return f"train (method {train.method}) has no such key; {hint}"
+            return f"train (method {train.method}) has no such key; {hint}"  # type: ignore[attr-defined]
         place = getattr(place, part)
     return f"is a block: name one of its keys, {key}.…" if isinstance(place, BaseModel) else None
 
