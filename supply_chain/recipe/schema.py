@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from supply_chain.recipe.automate import Automate
+from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
@@ -14,9 +15,10 @@ from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Quantize
 from supply_chain.recipe.route import Route
+from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task
-from supply_chain.recipe.teachers import teacher_faults
+from supply_chain.recipe.teachers import endpoint_faults, teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
 Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
@@ -44,6 +46,7 @@ class Recipe(Part):
     """Name in `base_models.yaml`."""
     prompt: Prompt = PlainPrompt()
     train: Train
+    search: Search | None = None
     quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1, max_length=1)
     evaluate: Evaluate
     promote: Promote
@@ -65,8 +68,14 @@ class Recipe(Part):
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += endpoint_faults(self.data, self.train)
+        if self.task != "classification" and isinstance(self.train, Continued):
+            named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
+            found += [f"train.{name} needs classification" for name in named]
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
+        if self.search:
+            found += search_faults(self.search, self.train, self.task == "classification")
         if found:
             raise ValueError("; ".join(found))
         return self
