@@ -2,7 +2,8 @@
 
 from supply_chain.pricing import passed_on_usd
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.evaluate import ROW_NAMES, Evaluate, SliceSpec
+from supply_chain.recipe.expression import condition
 from supply_chain.recipe.tasks import METRICS
 
 
@@ -29,4 +30,17 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         )
     if task != "classification" and "tfidf" in rivals:
         found.append(f"tfidf (evaluate.baselines, promote.beats) answers classification only, not {task}")
+    return found
+
+
+def slice_faults(slices: list[SliceSpec], metadata: list[str]) -> list[str]:
+    """Columns that a slice reads and `data.metadata` does not keep."""
+    found = []
+    for i, spec in enumerate(slices):
+        columns = set(spec.metadata or {})
+        columns |= (condition(spec.where)[1] if spec.where else set()) - ROW_NAMES
+        missing = sorted(columns - set(metadata))
+        if missing:
+            known = ", ".join([*sorted(ROW_NAMES), *metadata])
+            found.append(f"evaluate.slices.{i}: no {', '.join(missing)}; known: {known}. Name it in data.metadata")
     return found
