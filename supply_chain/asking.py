@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -134,22 +134,23 @@ class _Asking:
         self._check()
         if not self.anything:
             return
-        failures: list[SupplyChainError] = []
+        failures: list[BaseException] = []
         bar = tqdm(desc=f"asking {self.endpoint.model}", total=self.total, initial=self.done, unit="answer")
         with ChatClient(self.endpoint) as client, bar, ThreadPoolExecutor(self.endpoint.parallel) as pool:
             try:
                 workers = [pool.submit(self._work, client, bar, failures) for _ in range(self.endpoint.parallel)]
-                for worker in workers:
-                    worker.result()
+                wait(workers)
             except BaseException:
                 client.stopping.set()
                 raise
         if failures:
             error = failures[0]
+            if not isinstance(error, SupplyChainError):
+                raise error
             kept = f"{self.done} of {self.total} answers are kept: run the same command again to go on"
             raise type(error)(f"{error}. {kept}.") from error
 
-    def _work(self, client: ChatClient, bar: Any, failures: list[SupplyChainError]) -> None:
+    def _work(self, client: ChatClient, bar: Any, failures: list[BaseException]) -> None:
         try:
             while not client.stopping.is_set():
                 with self.lock:
@@ -157,10 +158,10 @@ class _Asking:
                 if one is None:
                     return
                 self._take(one, client.ask(self.asked[one.question]), bar)
-        except SupplyChainError as error:
-            with self.lock:
-                failures.append(error)
+        except BaseException as error:
+            failures.append(error)
             client.stopping.set()
+            raise
 
     def _take(self, one: _Missing, reply: Reply, bar: Any) -> None:
         self.replies.keep(one.question, one.sample, reply)

@@ -11,12 +11,22 @@ from supply_chain.data.split import read_split
 from supply_chain.job import Job
 from supply_chain.label_loss import Loss, label_smoothed
 from supply_chain.preference import Pair, pairs_of
+from supply_chain.recipe.continual import Corrections
 from supply_chain.recipe.distill import DistillTrain, LogitsObjective, SequenceObjective
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Example
+from supply_chain.succession import CORRECTED
 from supply_chain.teaching import distillation_loss, layers_to_keep, taught, teacher_answers
 from supply_chain.verdicts import followed
 from supply_chain.word_teaching import WrittenAnswers, token_answers, token_loss, written_answers
+
+
+def row_weights(rows: list[Example], corrections: Corrections | None) -> torch.Tensor | None:
+    """What each row counts, float32 [rows] with a mean of 1; None where all count the same."""
+    if corrections is None:
+        return None
+    weights = torch.tensor([corrections.weight if row.flags == CORRECTED else 1.0 for row in rows])
+    return weights / weights.mean()
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,8 @@ def lesson_of(job: Job, work: Path) -> Lesson:
         pairs = pairs_of(job, spec, scoring_compute(job.settings))
         return Lesson([pair.right for pair in pairs], label_smoothed(0), pairs=pairs)
     if not isinstance(spec, DistillTrain):
-        return Lesson(read_split(job.splits, "train"), label_smoothed(spec.label_smoothing))
+        rows = read_split(job.splits, "train")
+        return Lesson(rows, label_smoothed(spec.label_smoothing, row_weights(rows, spec.corrections)))
     return _distilled(job, spec, work)
 
 

@@ -4,16 +4,14 @@ import gc
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from datasets import Dataset
 from pydantic import BaseModel
 from transformers import AutoTokenizer, ProgressCallback, TrainerState, TrainingArguments, set_seed
 
-from supply_chain.batches import IGNORED, Batches
+from supply_chain.batches import IGNORED
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import scoring_compute, training_compute
 from supply_chain.data.split import read_split
@@ -21,11 +19,10 @@ from supply_chain.encode import training_rows
 from supply_chain.inference import Loaded
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
-from supply_chain.label_loss import LabelLossTrainer, Loss
 from supply_chain.lesson import lesson_of
-from supply_chain.preference import PairBatches, PairTrainer, pair_rows, reference_of
+from supply_chain.plan import Plan
+from supply_chain.preference import pair_rows
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.saving import copy_files, save_learned
@@ -34,8 +31,8 @@ from supply_chain.settings import Settings
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
-from supply_chain.trainable import Spec, Trainable, has_new_head, open_trainable
-from supply_chain.trunk import States, states_of
+from supply_chain.trainable import Spec, Trainable, has_new_head
+from supply_chain.trunk import states_of
 from supply_chain.watching import Bar, Watch
 
 log = logging.getLogger(__name__)
@@ -46,7 +43,7 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
 
     With the same compute the resumed weights equal an uninterrupted run's bit for bit. `tracker` gets
     the result's key and opens its run. Raises InvalidInput for an example that is too long or layers
-    that the model has not, Unavailable for a disk without room, SupplyChainError when the loss is no
+    that the model has not, Unavailable for a disk without room, CannotTrain when the loss is no
     number or one row does not fit into memory.
     """
     key = adapter_key(job)
@@ -54,49 +51,6 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
     stored = job.store.once(Trained, key, lambda folder: _train(job, work, folder, tracker(key)))
     job.store.clear_work(key)
     return stored
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What every attempt shares."""
-
-    job: Job
-    spec: Spec
-    tokenizer: Any
-    renderer: Renderer
-    rows: Dataset
-    compute: Compute
-    work: Path
-    tracker: Tracker
-    loss: Loss
-    kept: list[int] | None
-    paid_usd: float | None = None
-
-    def opened(self, compute: Compute | None = None) -> Trainable:
-        """The model to train, newly read."""
-        job, seed = self.job, self.job.settings.seed
-        path = job.teacher.path if self.kept and job.teacher else job.start.path
-        return open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
-
-    def trainer(self, trainable: Trainable, trial: bool = False, **options: Any) -> LabelLossTrainer:
-        """What trains it on these rows; for pairs, what the model finds before is measured first, but for a trial."""
-        if not isinstance(self.spec, PreferenceTrain):
-            return LabelLossTrainer(trainable, self.loss, train_dataset=self.rows, **options)
-        before = torch.zeros(len(self.rows), 2) if trial else self._reference(trainable)
-        return PairTrainer(trainable, self.spec, before, train_dataset=self.rows, **options)
-
-    def _reference(self, trainable: Trainable) -> torch.Tensor:
-        with torch.autocast(self.compute.device, torch.bfloat16, enabled=self.compute.dtype == "bfloat16"):
-            return reference_of(trainable, self.rows, self.pad, self.work)
-
-    def batches(self, states: States | None = None) -> Batches | PairBatches:
-        """What makes batches of these rows."""
-        return PairBatches(self.pad) if isinstance(self.spec, PreferenceTrain) else Batches(self.pad, states)
-
-    @property
-    def pad(self) -> int:
-        """The token that fills up shorter rows."""
-        return int(self.tokenizer.pad_token_id or 0)
 
 
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
@@ -112,7 +66,7 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
         else training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
     )
     start = scoring_compute(job.settings)
-    plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
+    plan = Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     plan = replace(plan, paid_usd=lesson.paid_usd)
     compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
     plan = replace(plan, compute=compute)
@@ -129,7 +83,7 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
         gc.collect()
 
 
-def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
+def _attempt(plan: Plan, rows_at_once: int, folder: Path) -> Trained:
     job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
     torch.set_num_threads(compute.threads)
     checkpoint = last_checkpoint(work)
@@ -160,7 +114,7 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
 
 
 def _record(
-    plan: _Plan, trainable: Trainable, state: TrainerState, seconds: float, rows_at_once: int, best: KeepBest | None
+    plan: Plan, trainable: Trainable, state: TrainerState, seconds: float, rows_at_once: int, best: KeepBest | None
 ) -> Trained:
     job = plan.job
     return Trained(
@@ -181,13 +135,14 @@ def _record(
         micro_batch=rows_at_once,
         teacher=job.teacher.digest if job.teacher else None,
         teacher_usd=plan.paid_usd,
+        champion=job.splits.record.succession.champion if job.splits.record.succession else None,
         layers=plan.kept or [],
         validation=best.points if best else [],
         kept_step=best.best.step if best and best.best else None,
     )
 
 
-def _keep_best(plan: _Plan, trainable: Trainable) -> KeepBest | None:
+def _keep_best(plan: Plan, trainable: Trainable) -> KeepBest | None:
     stopping, job = plan.spec.stopping, plan.job
     if stopping is None:
         return None
@@ -249,7 +204,7 @@ def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], C
     return Compute.model_validate(json.loads(path.read_text()))
 
 
-def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
+def _trial_step(plan: Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
     trainable = plan.opened(compute)
     trainer = plan.trainer(trainable, True, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size))

@@ -221,6 +221,7 @@ def test_replies_are_read_strictly() -> None:
     assert [label(s) for s in ("yes", ' "Yes". ', "**No Way**", "maybe", "yes or no way", "")] == [
         "yes", "yes", "no way", "", "", "",
     ]  # fmt: skip
+    assert [reader("classification", ["N.A.", "x"])(s) for s in ("N.A.", "`n.a.`", "X.")] == ["N.A.", "N.A.", "x"]
     assert reader("classification", ["US", "us"])("Us") == "", "labels that differ by case alone are not guessed"
     fields = reader("extraction", ["city", "zip"])
     assert fields('```json\n{"zip": "1", "city": null}\n```') == '{"zip":"1"}'

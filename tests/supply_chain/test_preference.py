@@ -36,13 +36,19 @@ from supply_chain.trainable import open_trainable
 from supply_chain.training import train
 from tests.conftest import write_tiny_project
 from tests.supply_chain.test_methods import job_of
-from tests.supply_chain.test_training import CPU, DRIVER, tracker
+from tests.supply_chain.test_training import CPU, tracker
 
 WANTED = [
     {"text": "the strap of my watch is superb", "right": "positive", "wrong": "negative"},
     {"text": "a plain and usual cable", "right": "neutral", "wrong": "positive"},
     {"text": "it came broken and useless", "right": "negative", "wrong": "neutral"},
 ]
+DRIVER = """
+import pickle, sys
+from supply_chain.tracking import NoTracker
+from supply_chain.training import train
+train(pickle.load(open(sys.argv[1], "rb")), lambda key: NoTracker())
+"""
 TRAIN = {"method": "preference", "start": "first", "beta": 1, "max_steps": 30, "batch_size": 3, "learning_rate": 0.003}
 
 
@@ -104,7 +110,7 @@ def test_the_loss_is_that_of_the_paper() -> None:
 
     def loss(**values: Any) -> list[float]:
         spec = PreferenceTrain.model_validate({"method": "preference", "pairs": {"kind": "mistakes"}, **values})
-        return [float(one) for one in preference_loss(found, before, tokens, spec)]
+        return [float(one) for one in preference_loss(found.detach(), before, tokens, spec)]
 
     def sigmoid(x: float) -> float:
         return 1 / (1 + math.exp(-x))
