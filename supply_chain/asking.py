@@ -1,6 +1,5 @@
 """Asks a teacher behind an endpoint about every train row: each answer is paid once, whatever is killed."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -13,13 +12,13 @@ from tqdm import tqdm
 from supply_chain.data.split import read_split
 from supply_chain.endpoint import ChatClient, Reply
 from supply_chain.errors import InvalidInput, SupplyChainError
-from supply_chain.identity import canonical_json, identity
+from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.questions import Messages, majority, messages_of, reader
 from supply_chain.recipe.endpoint import Endpoint, closed_to
 from supply_chain.replies import Replies, question_of
 from supply_chain.store import Record, Stored
-from supply_chain.verdicts import Verdict
+from supply_chain.verdicts import write_verdicts
 
 VERSION = 1
 _ENOUGH = 20
@@ -46,12 +45,6 @@ class EndpointAnswers(Record):
     usd: float
     """At the recipe's prices."""
 
-    @staticmethod
-    def verdicts(path: Path) -> list[Verdict]:
-        """The rows of a stored object's folder."""
-        lines = (path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-        return [Verdict(**json.loads(line)) for line in lines]
-
 
 def endpoint_answers(job: Job, endpoint: Endpoint) -> Stored[EndpointAnswers]:
     """Asks about every train row that was not asked about before; with several samples the majority counts.
@@ -76,8 +69,7 @@ def endpoint_answers(job: Job, endpoint: Endpoint) -> Stored[EndpointAnswers]:
             asking.run()
             texts, spent = replies.texts(questions), replies.spent(questions)
         found = [majority([asking.read(texts[q, n]) for n in range(samples)]) for q in questions]
-        lines = (canonical_json({"answer": v.answer, "confidence": v.confidence}) + "\n" for v in found)
-        (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_verdicts(folder, found)
         return EndpointAnswers(
             model=endpoint.model,
             url=endpoint.url,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from supply_chain.asking import EndpointAnswers, endpoint_answers
+from supply_chain.asking import endpoint_answers
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
 from supply_chain.job import Job
@@ -17,8 +17,8 @@ from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Example
 from supply_chain.succession import CORRECTED
 from supply_chain.teaching import distillation_loss, layers_to_keep, taught, teacher_answers
-from supply_chain.verdicts import followed
-from supply_chain.word_teaching import WrittenAnswers, token_answers, token_loss, written_answers
+from supply_chain.verdicts import followed, read_verdicts
+from supply_chain.word_teaching import token_answers, token_loss, written_answers
 
 
 def row_weights(rows: list[Example], corrections: Corrections | None) -> torch.Tensor | None:
@@ -57,7 +57,7 @@ def lesson_of(job: Job, work: Path) -> Lesson:
 def _distilled(job: Job, spec: DistillTrain, work: Path) -> Lesson:
     if spec.teacher.endpoint is not None and isinstance(spec.objective, SequenceObjective):
         answers = endpoint_answers(job, spec.teacher.endpoint).verify()
-        said = EndpointAnswers.verdicts(answers.path)
+        said = read_verdicts(answers.path)
         rows = followed(read_split(job.splits, "train"), said, spec.objective)
         return Lesson(rows, label_smoothed(spec.label_smoothing), paid_usd=answers.record.usd)
     compute = scoring_compute(job.settings)
@@ -67,7 +67,7 @@ def _distilled(job: Job, spec: DistillTrain, work: Path) -> Lesson:
         loss = token_loss(kept_tokens, spec.objective, spec.label_smoothing)
         return Lesson(read_split(job.splits, "train"), loss, kept)
     if job.recipe.task != "classification" and isinstance(spec.objective, SequenceObjective):
-        said = WrittenAnswers.verdicts(written_answers(job, compute).verify().path)
+        said = read_verdicts(written_answers(job, compute).verify().path)
         rows = followed(read_split(job.splits, "train"), said, spec.objective)
         return Lesson(rows, label_smoothed(spec.label_smoothing), kept)
     found = taught(job, teacher_answers(job, compute), spec.objective)

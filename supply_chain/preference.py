@@ -27,7 +27,8 @@ from supply_chain.serving import read_serving
 from supply_chain.store import sync
 from supply_chain.teaching import teacher_answers
 from supply_chain.trainable import Trainable
-from supply_chain.word_teaching import WrittenAnswers, written_answers
+from supply_chain.verdicts import read_verdicts
+from supply_chain.word_teaching import written_answers
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def reference_of(trainable: Trainable, rows: Dataset, pad: int, work: Path) -> t
 def _own_answers(job: Job, compute: Compute) -> list[str]:
     asked = replace(job, teacher=job.start)
     if job.recipe.task != "classification":
-        return [verdict.answer for verdict in WrittenAnswers.verdicts(written_answers(asked, compute).verify().path)]
+        return [verdict.answer for verdict in read_verdicts(written_answers(asked, compute).verify().path)]
     best = np.load(teacher_answers(asked, compute).verify().path / "answers.npy").argmax(axis=1)
     return [job.labels[i] for i in best]
 

@@ -1,6 +1,5 @@
 """A teacher of a student that writes: the answers it writes itself, or its likeliest tokens along the right ones."""
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from supply_chain.data.target import names_in
 from supply_chain.encode import answer_room, training_rows
 from supply_chain.errors import InvalidInput
 from supply_chain.generation import write
-from supply_chain.identity import canonical_json, identity
+from supply_chain.identity import identity
 from supply_chain.inference import Loaded, has_head, load
 from supply_chain.job import Job
 from supply_chain.prompt import Renderer
@@ -25,7 +24,7 @@ from supply_chain.recipe.distill import LogitsObjective
 from supply_chain.records import Compute
 from supply_chain.store import Record, Stored
 from supply_chain.teaching import teacher_renderer
-from supply_chain.verdicts import Verdict
+from supply_chain.verdicts import Verdict, write_verdicts
 
 VERSION = 1
 _BATCH = 16
@@ -40,12 +39,6 @@ class WrittenAnswers(Record):
     rows: int
     accuracy: float
     """Share of the rows whose own answer is the teacher's."""
-
-    @staticmethod
-    def verdicts(path: Path) -> list[Verdict]:
-        """The rows of a stored object's folder."""
-        lines = (path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-        return [Verdict(**json.loads(line)) for line in lines]
 
 
 class TokenAnswers(Record):
@@ -81,8 +74,7 @@ def written_answers(job: Job, compute: Compute) -> Stored[WrittenAnswers]:
         room = answer_room(rows, renderer, loaded.tokenizer)
         written = write(loaded, [renderer.context(row.text) for row in rows], room, renderer.complete)
         found = [Verdict(_known(job, renderer.read(one.text)), math.exp(one.likelihood)) for one in written]
-        lines = (canonical_json(vars(verdict)) + "\n" for verdict in found)
-        (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_verdicts(folder, found)
         return WrittenAnswers(
             teacher=teacher.digest,
             splits_digest=splits.digest,

@@ -29,9 +29,8 @@ from supply_chain.recipe.part import Surroundings
 from supply_chain.settings import Settings
 from supply_chain.store import Store
 from supply_chain.training import train
-from supply_chain.verdicts import Verdict
+from supply_chain.verdicts import Verdict, read_verdicts
 from supply_chain.word_teaching import (
-    WrittenAnswers,
     check_vocabulary,
     token_answers,
     token_loss,
@@ -150,7 +149,7 @@ def test_a_cut_student_that_writes_comes_close_to_its_teacher(job: Job) -> None:
 
 def test_a_student_learns_the_answers_that_its_teacher_writes(job: Job) -> None:
     found = written_answers(job, CPU)
-    said, rows = WrittenAnswers.verdicts(found.path), read_split(job.splits, "train")
+    said, rows = read_verdicts(found.path), read_split(job.splits, "train")
     assert job.teacher is not None
     teacher = load(job.teacher.path, CPU)
     renderer = Renderer.of(job.recipe.prompt, job.labels, teacher.tokenizer, "extraction")
