@@ -10,6 +10,7 @@ from assets.contest import contestants
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
+from evals.judgement import try_all
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
@@ -45,7 +46,8 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
     def scorecard(splits: Any, predictions: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
-            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store)
+            trial = try_all(recipe, splits, predictions, settings, store)
+            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store, trial)
         return about.made(stored, about.scorecard(stored))
 
     @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))

@@ -187,6 +187,59 @@ class Stress(Evidence):
     change: Estimate
 
 
+class Agreement(Evidence):
+    """How far a judge and experts agree on pairs of answers."""
+
+    rows: int
+    unreadable: int
+    swayed: int
+    """Rows whose verdict changed with the place of the answers; they count as `same`."""
+    same_verdict: float
+    kappa: Estimate
+    """Cohen's, over the rows with a readable verdict."""
+
+
+class Judgement(Evidence):
+    """What a judge says: the share of texts at least as good as the reference."""
+
+    model: str
+    criterion: str
+    candidate: Estimate
+    champion: Estimate | None
+    swayed: int
+    """The candidate's rows whose verdict changed with the place; they count half."""
+    unscored: int
+    """The candidate's rows without a readable verdict; they are left out."""
+    usd: float
+    agreement: Agreement | None
+    """None where no experts' verdicts are named."""
+
+
+class Missed(Evidence):
+    """A corrected text that is answered otherwise than its expert did."""
+
+    line: int
+    text: str
+    truth: str
+    answer: str
+    who: str
+
+
+class Mended(Evidence):
+    """The experts' corrections, asked again; the last line about a text counts."""
+
+    rows: int
+    right: int
+    trained: int
+    """Rows whose text stands in the train split, too."""
+    champion_right: int | None
+    """None without a champion."""
+    lost: int
+    """Rows that the champion has right and the candidate has not."""
+    missed: list[Missed]
+    """Up to 20 of them, those that were lost first."""
+
+
 class SliceScore(Evidence):
     """The candidate on one part of the test rows."""
 
@@ -247,6 +300,10 @@ class Scorecard(Record):
     """The candidate's."""
     robustness: list[Stress] = []
     """The candidate's."""
+    judgement: Judgement | None = None
+    """Where the recipe names a judge."""
+    mended: Mended | None = None
+    """The candidate's, where the recipe names corrections."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
     kpis: Kpis

@@ -9,10 +9,12 @@ from evals.confidence import confidence_of
 from evals.costs import costs_of
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
+from evals.judgement import Trial, judgement_of
 from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
+from evals.mended import mended
 from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Mended, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
@@ -27,11 +29,12 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 8
+VERSION = 10
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
+    "static": "Static embeddings and a linear model",
     "base": "Base model, not trained",
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
@@ -60,6 +63,7 @@ def score(
     candidate: str,
     seed: int,
     store: Store,
+    trial: Trial | None = None,
 ) -> Stored[Scorecard]:
     """Estimates, costs and paired differences of all contestants.
 
@@ -81,8 +85,13 @@ def score(
         predictions=sorted([p.record.contestant, p.key, p.digest] for p in predictions),
         candidate=candidate,
         seed=seed,
+        judged=None if trial is None else [sorted(v.digest for v in trial[0].values()), trial[1] and trial[1].digest],
     )
-    return store.once(Scorecard, key, lambda folder: _score(recipe, splits, predictions, candidate, seed, folder))
+
+    def make(folder: Path) -> Scorecard:
+        return _score(recipe, splits, predictions, candidate, seed, folder, trial)
+
+    return store.once(Scorecard, key, make)
 
 
 def _score(
@@ -92,6 +101,7 @@ def _score(
     candidate: str,
     seed: int,
     folder: Path,
+    trial: Trial | None,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
@@ -115,6 +125,8 @@ def _score(
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
         robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
+        judgement=judgement_of(recipe, bench, trial, candidate) if trial else None,
+        mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
@@ -202,6 +214,13 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         predictions_key=entry.stored.key,
         predictions_digest=entry.stored.digest,
     )
+
+
+def _mended(spec: Evaluate, entries: dict[str, Entry], candidate: str) -> Mended | None:
+    if spec.corrections is None:
+        return None
+    champion = entries.get(CHAMPION)
+    return mended(entries[candidate].stored, champion.stored if champion else None)
 
 
 def _rival(entries: dict[str, Entry]) -> list[str] | None:
