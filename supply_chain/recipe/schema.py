@@ -9,10 +9,11 @@ from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.jinja import shows_shots
 from supply_chain.recipe.misfits import misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.promote import Promote
-from supply_chain.recipe.prompt import PlainPrompt, Prompt
+from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Quantize
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
@@ -74,6 +75,8 @@ class Recipe(Part):
             found += [f"train.{name} needs classification" for name in named]
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
+        if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
+            found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:
             found += search_faults(self.search, self.train, self.task == "classification")
         if found:

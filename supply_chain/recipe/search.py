@@ -11,7 +11,7 @@ from supply_chain.recipe.train import Loop
 
 Scalar = str | int | float | bool | None
 L = TypeVar("L", bound=Loop)
-_FIXED = ("method", "stopping", "checkpoint_steps", "teacher")
+_FIXED = ("method", "stopping", "checkpoint_steps", "teacher", "continual")
 
 
 class Span(Part):
