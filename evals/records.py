@@ -183,6 +183,29 @@ class Tco(Evidence):
     sensitivity: list[Sensitivity]
 
 
+class OldTest(Evidence):
+    """The test set of an earlier version, asked of it and of all that came after."""
+
+    first: int
+    """The first version that was judged by it."""
+    rows: int
+    left_out: int
+    """Rows left out because some version was trained on their text."""
+    accuracy: dict[str, Estimate]
+    """By version, oldest first, and `candidate`; empty where too few rows are left."""
+
+
+class Forgetting(Record):
+    """What versions know of earlier test sets. `forgetting.json` holds the same."""
+
+    kind: ClassVar[str] = "forgetting"
+    tests: list[OldTest]
+    gone: list[int]
+    """Champions whose weights or rows the store does not hold any more."""
+    average: Estimate | None
+    """Average forgetting of the candidate, in accuracy; None where no row can tell."""
+
+
 class Scorecard(Record):
     """Every contestant on the same test rows. `scorecard.json` holds the same, so the digest covers it."""
 
@@ -210,6 +233,8 @@ class Scorecard(Record):
     """The candidate's."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
+    forgetting: Forgetting | None = None
+    """The candidate's, where the recipe asks for it."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

@@ -10,7 +10,7 @@ from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
 from evals.kpi import pricing, usd_per_1k, usd_per_month
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Forgetting, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
@@ -21,7 +21,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 6
+VERSION = 7
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -54,8 +54,9 @@ def score(
     candidate: str,
     seed: int,
     store: Store,
+    forgetting: Stored[Forgetting] | None = None,
 ) -> Stored[Scorecard]:
-    """Estimates, costs and paired differences of all contestants.
+    """Estimates, costs and paired differences of all contestants, and what is known of earlier test sets.
 
     Raises EvidenceMismatch when predictions are not for these rows, InvalidInput when the
     candidate is missing, a contestant stands twice or a row has no answer.
@@ -75,8 +76,16 @@ def score(
         predictions=sorted([p.record.contestant, p.key, p.digest] for p in predictions),
         candidate=candidate,
         seed=seed,
+        forgetting=forgetting.digest if forgetting else None,
     )
-    return store.once(Scorecard, key, lambda folder: _score(recipe, splits, predictions, candidate, seed, folder))
+
+    def make(folder: Path) -> Scorecard:
+        scorecard = _score(recipe, splits, predictions, candidate, seed)
+        scorecard = scorecard.model_copy(update={"forgetting": forgetting.verify().record if forgetting else None})
+        (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
+        return scorecard
+
+    return store.once(Scorecard, key, make)
 
 
 def _score(
@@ -85,7 +94,6 @@ def _score(
     predictions: Sequence[Stored[Predictions]],
     candidate: str,
     seed: int,
-    folder: Path,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
@@ -94,7 +102,7 @@ def _score(
     bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
     confidence = _confidence(bench, entries[candidate])
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
-    scorecard = Scorecard(
+    return Scorecard(
         recipe=recipe.name,
         task=recipe.task,
         metric=spec.metric,
@@ -113,8 +121,6 @@ def _score(
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
-    (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
-    return scorecard
 
 
 def _differences(entries: dict[str, Entry], bench: Bench, metric: Metric, candidate: str) -> list[Difference]:

@@ -33,6 +33,8 @@ class Promote(Part):
     """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
     max_drop: float | None = Field(None, ge=0, le=1)
     """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
+    max_forgetting: float | None = Field(None, ge=0, le=1)
+    """Average forgetting, in accuracy on the test sets of earlier champions, may reach this (its upper 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
     max_usd_per_1k: float | None = Field(None, gt=0)
