@@ -50,7 +50,7 @@ def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folde
     rows, labels = sampled_test(splits.verify(), recipe.evaluate, seed), splits.record.labels
     seen = [*read_split(splits, "train"), *read_split(splits, "validation")]
     start = time.perf_counter()
-    fitted = _FIT[name](seen, labels) if recipe.task == "classification" else _usual(seen)
+    fitted = _fit(name, recipe, seen, labels)
     ready = time.perf_counter()
     shares = fitted.shares([row.text for row in rows])
     done = time.perf_counter()
@@ -73,6 +73,18 @@ def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folde
         load_seconds=ready - start,
         decisions_per_second=len(rows) / (done - ready),
     )
+
+
+def _fit(name: str, recipe: Recipe, seen: list[Example], labels: list[str]) -> Fitted:
+    if recipe.task == "classification":
+        return _FIT[name](seen, labels)
+    return _frequent(seen) if recipe.task == "generation" else _usual(seen)
+
+
+def _frequent(examples: list[Example]) -> Fitted:
+    """The text that answers most often; of equally frequent ones the first."""
+    ((answer, times),) = Counter(example.label for example in examples).most_common(1)
+    return Fitted(lambda texts: [[times / len(examples)]] * len(texts), len(answer.encode()), answer)
 
 
 def _majority(examples: list[Example], labels: list[str]) -> Fitted:

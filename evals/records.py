@@ -2,9 +2,9 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from supply_chain.escalation import Escalation
+from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
 from supply_chain.recipe.tasks import Metric
@@ -66,6 +66,8 @@ class Contestant(Evidence):
     """Empty for baselines, which are refitted."""
     metrics: dict[str, Estimate]
     """Every metric of the task by name; see `evals/metrics.py`."""
+    unscored: dict[str, int] = {}
+    """Rows that a metric could not score, and left out; only metrics with such rows."""
     p50_ms: float
     p95_ms: float
     decisions_per_second: float
@@ -108,6 +110,39 @@ class Kept(Evidence):
     """Share of mistakes among the answers kept; None if none is kept."""
 
 
+class CostPoint(Evidence):
+    """US dollars for 1,000 decisions (mistakes, and what is passed on) when only those this sure are kept."""
+
+    coverage: float
+    threshold: float
+    usd_per_1k: float
+
+
+class Costs(Evidence):
+    """What thresholds cost on the test rows; the machine's time, the same for all, is left out."""
+
+    cheapest: Cheapest
+    """As it was chosen on validation rows."""
+    at_cheapest: Estimate
+    """US dollars for 1,000 decisions."""
+    at_promise: Estimate
+    all_kept: Estimate
+    passed_on_usd: float
+    curve: list[CostPoint]
+
+
+class Outside(Evidence):
+    """Questions that are none of the specialist's, told by the label `name`: caught means passed on, or so labelled."""
+
+    name: str
+    caught: Estimate | None
+    """Share of those rows; None for no rows."""
+    mistaken: Estimate | None
+    """Share of the other rows that are caught, too; None for no rows."""
+    auroc: float | None
+    """Probability that a row out of scope looks more so than one in scope, whatever the threshold."""
+
+
 class Confidence(Evidence):
     """How far the candidate's confidence can be trusted."""
 
@@ -117,6 +152,10 @@ class Confidence(Evidence):
     curve: list[RiskPoint]
     kept: Kept | None
     """None where the recipe asks for no escalation."""
+    costs: Costs | None = None
+    """None where the recipe asks for no escalation or does not price what is passed on."""
+    outside: Outside | None = None
+    """None where the recipe names no label for it."""
 
 
 class LabelScore(Evidence):
@@ -233,7 +272,7 @@ class Scorecard(Record):
     """The candidate's."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
-    forgetting: Forgetting | None = None
+    forgetting: Forgetting | None = Field(None, exclude_if=lambda value: value is None)
     """The candidate's, where the recipe asks for it."""
     kpis: Kpis
 

@@ -1,6 +1,7 @@
 """What a specialist is made from. Licence, sensitivity and zone travel with the weights."""
 
 from supply_chain.job import Job
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.records import Artifact, Origin
 from supply_chain.succession import predecessors
 
@@ -18,6 +19,9 @@ def origins(job: Job) -> list[Origin]:
 
 
 def _taught(job: Job) -> list[Origin]:
+    train = job.recipe.train
+    if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
+        return [Origin(role="teacher", name=train.teacher.endpoint.model, license=train.teacher.endpoint.license)]
     if job.teacher is None:
         return []
     teacher = job.teacher.record

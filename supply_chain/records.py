@@ -29,6 +29,8 @@ class Example(BaseModel):
     """Near duplicates share a number; 0: none."""
     flags: str = ""
     """What a reviewer should look at: `label:neutral` (suggested label), `pii:EMAIL`."""
+    meta: str = ""
+    """Canonical JSON of the columns in `data.metadata`, where there are any."""
 
 
 class Reject(BaseModel):
@@ -180,6 +182,8 @@ class Trained(Record):
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
     teacher: str | None = None
     """Digest of the weights that taught."""
+    teacher_usd: float | None = None
+    """What a teacher behind an endpoint was paid for its answers, at the recipe's prices."""
     layers: list[int] = []
     """The teacher's layers that a student cut from it kept."""
     validation: list[ValidationPoint] = []

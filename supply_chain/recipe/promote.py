@@ -31,9 +31,13 @@ class Promote(Part):
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     min_valid: float | None = Field(None, ge=0, le=1)
     """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
+    min_outside_caught: float | None = Field(None, ge=0, le=1)
+    """`evaluate.out_of_scope`: the share of such rows that is caught (its lower 95% bound) must reach this."""
+    max_unscored: float | None = Field(None, ge=0, le=1)
+    """Largest share of the rows that may go without a score of the metric; they are left out of every figure."""
     max_drop: float | None = Field(None, ge=0, le=1)
     """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
-    max_forgetting: float | None = Field(None, ge=0, le=1)
+    max_forgetting: float | None = Field(None, ge=0, le=1, exclude_if=lambda value: value is None)
     """Average forgetting, in accuracy on the test sets of earlier champions, may reach this (its upper 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)
     max_size_mb: float | None = Field(None, gt=0)
