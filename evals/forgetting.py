@@ -44,17 +44,7 @@ def remembered(
     line = {version: _ancestor(champion, store) for version, champion in champions.items()}
     gone = [version for version, ancestor in line.items() if ancestor is None]
     known = {version: ancestor for version, ancestor in line.items() if ancestor}
-    asked = {
-        first: {
-            **{
-                str(version): recalls(known[version].artifact, known[first].splits)
-                for version in known
-                if version >= first
-            },
-            _CANDIDATE: recalls(candidate, known[first].splits),
-        }
-        for first in _firsts(known, splits)
-    }
+    asked = _asked(known, candidate, splits, recalls)
     key = identity(
         "forgetting",
         VERSION,
@@ -83,12 +73,20 @@ def remembered(
     return store.once(Forgetting, key, make)
 
 
-def _firsts(known: dict[int, Ancestor], splits: Stored[Splits]) -> list[int]:
-    """The versions that brought a test set; today's own is none of them."""
-    tests = {splits.files[_TEST].sha256: 0}
+def _asked(
+    known: dict[int, Ancestor], candidate: Stored[Artifact], splits: Stored[Splits], recalls: Recalls
+) -> dict[int, dict[str, Stored[Recall]]]:
+    """Answers to each test set, by the first version that was judged by it, of that version and all later ones."""
+    tests, order = {splits.files[_TEST].sha256: 0}, list(known)
     for version, ancestor in known.items():
         tests.setdefault(ancestor.splits.files[_TEST].sha256, version)
-    return [version for version in tests.values() if version]
+    found = {}
+    for first in filter(None, tests.values()):
+        models = {str(version): known[version].artifact for version in order[order.index(first) :]}
+        found[first] = {
+            name: recalls(model, known[first].splits) for name, model in {**models, _CANDIDATE: candidate}.items()
+        }
+    return found
 
 
 class _Test:
