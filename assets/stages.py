@@ -80,6 +80,13 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
     )
 
 
+def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.recall import recall  # noqa: PLC0415
+    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+
+    return recall(inputs["model"], inputs["splits"], scoring_compute(settings), Store.of(settings))
+
+
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     recipe = Recipe.model_validate(options["recipe"])
     return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
@@ -93,4 +100,5 @@ _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "quantized": _quantized,
     "baseline": _baseline,
     "model": _model,
+    "recall": _recall,
 }

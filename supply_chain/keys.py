@@ -46,13 +46,8 @@ def study_key(job: Job) -> str:
 
 
 def _deciding(train: Train) -> dict[str, object]:
-    """What decides the weights: no price or pace of an endpoint, and no part that is left out and is newer than
-    results still in use."""
-    told = {
-        name: value
-        for name, value in train.model_dump(mode="json").items()
-        if value is not None or name not in {"continual", "corrections"}
-    }
+    """What decides the weights: prices and pace of an endpoint do not."""
+    told = train.model_dump(mode="json")
     if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
         told["teacher"] = {"endpoint": train.teacher.endpoint.deciding}
     return told

@@ -73,6 +73,8 @@ class Recipe(Part):
         if self.task != "classification" and isinstance(self.train, Continued):
             named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
             found += [f"train.{name} needs classification" for name in named]
+        if self.task != "classification" and self.promote.max_forgetting is not None:
+            found.append("promote.max_forgetting compares labels, so it needs classification")
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
