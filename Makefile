@@ -1,6 +1,6 @@
 # make run: the main job on a fresh machine.  make test: the tests.  make ui: the Dagster UI.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint ui clean
+.PHONY: help setup run test test-all lint ui validators clean
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -27,6 +27,9 @@ $(EXTRAS): $(STAMP)
 
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)
 	$(VENV)/bin/supply-chain run $(RECIPE)
+
+validators: setup ## KServe's models, which the tests of its compiler use if they are there
+	$(PIP) -q --no-deps --target .validators kserve==0.21.0
 
 ui: setup ## open the assets and runs in the Dagster UI on port 3000
 	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml

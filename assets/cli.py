@@ -135,17 +135,23 @@ def manifest(context: typer.Context, as_json: Json = False) -> None:
 
 
 @manifest_app.command("compile")
-def manifest_compile(target: Annotated[str, typer.Argument(metavar="litellm")]) -> None:
-    """The manifest in force as another system's configuration, on standard output; what it loses, on standard error."""
-    from registry.compilers.litellm import compile_litellm
+def manifest_compile(
+    target: Annotated[str, typer.Argument(help="litellm, llama-swap, ollama, vllm, kserve, …")],
+    to: Annotated[Path | None, typer.Option("--out", help="A folder for the files; default: standard output.")] = None,
+) -> None:
+    """The manifest in force as another system's configuration; what it loses, on standard error."""
+    from registry.compilers import compiler
     from registry.generations import CURRENT, folder, load_manifest
     from supply_chain.settings import load_settings
+    from supply_chain.store import write_atomically
 
-    compilers = {"litellm": compile_litellm}
-    if target not in compilers:
-        raise InvalidInput(f"no compiler for {target!r}; there are: {', '.join(compilers)}")
-    compiled = compilers[target](load_manifest(folder(load_settings()) / CURRENT))
-    sys.stdout.write(compiled.text)
+    compiled = compiler(target)(load_manifest(folder(load_settings()) / CURRENT))
+    if to is None:
+        sys.stdout.write(compiled.text)
+    else:
+        for name, text in compiled.files.items():
+            write_atomically(to / name, text)
+            err.print(f"wrote {_escaped(str(to / name))}", soft_wrap=True)
     for sentence in compiled.lost:
         err.print(f"[yellow]lost[/] {_escaped(sentence)}", soft_wrap=True)
 

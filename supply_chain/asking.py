@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from supply_chain.identity import canonical_json, identity
 from supply_chain.job import Job
 from supply_chain.questions import Messages, majority, messages_of, reader
 from supply_chain.recipe.endpoint import Endpoint, closed_to
-from supply_chain.replies import Replies, question_of
-from supply_chain.store import Record, Stored
+from supply_chain.replies import Replies, Spent, question_of
+from supply_chain.store import Record, Store, Stored
 from supply_chain.verdicts import Verdict
 
 VERSION = 1
@@ -71,7 +71,8 @@ def endpoint_answers(job: Job, endpoint: Endpoint) -> Stored[EndpointAnswers]:
         rows = read_split(splits, "train")
         asked = [messages_of(endpoint, task, job.labels, row.text) for row in rows]
         questions = [question_of(messages) for messages in asked]
-        with job.store.locked(f"teacher-{_cache_name(endpoint)}"), _cache(job, endpoint) as replies:
+        home, store = job.settings.home, job.store
+        with store.locked(f"teacher-{_cache_name(endpoint)}"), _cache(home, endpoint) as replies:
             asking = _Asking(endpoint, replies, dict(zip(questions, asked, strict=True)), reader(task, job.labels))
             asking.run()
             texts, spent = replies.texts(questions), replies.spent(questions)
@@ -98,8 +99,22 @@ def _cache_name(endpoint: Endpoint) -> str:
     return identity("teacher", VERSION, **mine)[:16]
 
 
-def _cache(job: Job, endpoint: Endpoint) -> Replies:
-    return Replies(job.settings.home / "teachers" / f"{_cache_name(endpoint)}.sqlite")
+def _cache(home: Path, endpoint: Endpoint) -> Replies:
+    return Replies(home / "teachers" / f"{_cache_name(endpoint)}.sqlite")
+
+
+def ask_all(
+    home: Path, store: Store, endpoint: Endpoint, asked: Sequence[Messages], read: Callable[[str], str]
+) -> tuple[list[str], Spent]:
+    """One reply to each of `asked`, and what they cost; those that were given before are not asked for again.
+
+    `read` gives the empty text for a reply of no use. Raises as `endpoint_answers` does.
+    """
+    questions = [question_of(messages) for messages in asked]
+    with store.locked(f"teacher-{_cache_name(endpoint)}"), _cache(home, endpoint) as replies:
+        _Asking(endpoint, replies, dict(zip(questions, asked, strict=True)), read).run()
+        texts = replies.texts(questions)
+        return [texts[question, 0] for question in questions], replies.spent(questions)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 5, "quantized": 5}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 6, "quantized": 6}
 
 
 def adapter_key(job: Job) -> str:
@@ -46,13 +46,8 @@ def study_key(job: Job) -> str:
 
 
 def _deciding(train: Train) -> dict[str, object]:
-    """What decides the weights: no price or pace of an endpoint, and no part that is left out and is newer than
-    results still in use."""
-    told = {
-        name: value
-        for name, value in train.model_dump(mode="json").items()
-        if value is not None or name not in {"continual", "corrections"}
-    }
+    """What decides the weights: prices and pace of an endpoint do not."""
+    told = train.model_dump(mode="json")
     if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
         told["teacher"] = {"endpoint": train.teacher.endpoint.deciding}
     return told
@@ -67,7 +62,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         base=job.base.digest,
         prompt=job.prompt_sha256,
         origins=origins(job),
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
     )
 
 
@@ -80,6 +75,15 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
         seed=job.settings.seed,
     )
+
+
+def _promise(job: Job) -> object:
+    """What decides which answers an artifact passes on: the risk, and the prices that its thresholds are weighed by."""
+    spec = job.recipe.evaluate
+    if spec.escalation is None:
+        return None
+    kpis = spec.kpis.model_dump(include={"mistake_usd", "mistakes", "escalation_usd", "generalist_usd_per_1k"})
+    return {"risk": spec.escalation, "prices": kpis}

@@ -29,6 +29,8 @@ class Example(BaseModel):
     """Near duplicates share a number; 0: none."""
     flags: str = ""
     """What a reviewer should look at: `label:neutral` (suggested label), `pii:EMAIL`."""
+    meta: str = ""
+    """Canonical JSON of the columns in `data.metadata`, where there are any."""
 
 
 class Reject(BaseModel):

@@ -10,7 +10,7 @@ from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.jinja import shows_shots
-from supply_chain.recipe.misfits import misfits
+from supply_chain.recipe.misfits import misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
@@ -40,6 +40,8 @@ class Recipe(Part):
     owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
     """`team:name` or an e-mail address."""
     task: Task = "classification"
+    suite: str | None = Field(None, exclude_if=lambda value: value is None)
+    """Name of a file in `evals/suites`; `evaluate` and `promote` inherit what they leave out."""
     data: DataSpec
     base: Annotated[str, AfterValidator(_known_base)]
     """Name in `base_models.yaml`."""
@@ -62,6 +64,7 @@ class Recipe(Part):
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
         found = misfits(self.task, self.evaluate, [*self.promote.beats])
+        found += slice_faults(self.evaluate.slices, self.data.metadata)
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
@@ -70,6 +73,8 @@ class Recipe(Part):
         if self.task != "classification" and isinstance(self.train, Continued):
             named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
             found += [f"train.{name} needs classification" for name in named]
+        if self.task != "classification" and self.promote.max_forgetting is not None:
+            found.append("promote.max_forgetting compares labels, so it needs classification")
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):

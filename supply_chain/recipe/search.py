@@ -121,7 +121,7 @@ def _faults(key: str, given: Span | Choices, train: Loop) -> Iterator[str]:
             yield from (f"{value!r}: {detail['msg'].removeprefix('Value error, ')}" for detail in error.errors())
 
 
-def _unknown(key: str, train: Loop) -> str | None:
+def _unknown(key: str, train: Any) -> str | None:
     place: Any = train
     parts = key.split(".")
     if parts[0] in _FIXED:
@@ -133,7 +133,7 @@ def _unknown(key: str, train: Loop) -> str | None:
         if part not in known:
             near = difflib.get_close_matches(part, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            return f"train (method {train.method}) has no such key; {hint}"  # type: ignore[attr-defined]
+            return f"train (method {train.method}) has no such key; {hint}"
         place = getattr(place, part)
     return f"is a block: name one of its keys, {key}.…" if isinstance(place, BaseModel) else None
 
