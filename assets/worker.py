@@ -4,11 +4,8 @@ It needs `dagster_pipes` only, so the same worker runs as a local process, on Ra
 It reports a reference to what it stored, or the error that its user must mend.
 """
 
-import ctypes
 import logging
 import os
-import signal
-import sys
 import warnings
 
 from dagster_pipes import open_dagster_pipes
@@ -16,17 +13,17 @@ from dagster_pipes import open_dagster_pipes
 from assets.refs import Ref
 from assets.stages import perform
 from supply_chain.errors import SupplyChainError
+from supply_chain.parent import die_with_parent
 from supply_chain.settings import load_settings
 from supply_chain.store import Store
 
-_PR_SET_PDEATHSIG = 1
 _QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
 _WITH_BARS = ("base", "search", "adapter")
 
 
 def main() -> None:
     """Reads the stage and its inputs from the Pipes context and reports the outcome."""
-    _die_with_parent()
+    die_with_parent()
     os.environ.update(_QUIET)
     warnings.simplefilter("ignore", FutureWarning)
     warnings.simplefilter("ignore", UserWarning)
@@ -46,12 +43,6 @@ def main() -> None:
             pipes.report_custom_message({"error": type(error).__name__, "message": str(error)})
         else:
             pipes.report_custom_message({"ref": Ref.to(stored).model_dump()})
-
-
-def _die_with_parent() -> None:
-    """A killed run must not leave a trainer behind that still holds its lock (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

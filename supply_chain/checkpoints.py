@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from supply_chain.store import write_atomically
+from supply_chain.together import leads, wait
 
 MARK = "complete.json"
 
@@ -41,5 +42,8 @@ class MarkWhole(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Called by the trainer after its last file is written."""
+        wait()  # each process writes the state of its own generators
+        if not leads():
+            return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         write_atomically(folder / MARK, json.dumps({"seconds": self.seconds}))

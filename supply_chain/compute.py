@@ -31,7 +31,8 @@ def training_compute(settings: Settings, step: Step) -> Compute:
         dtype, attention, threads = settings.compute.split(":")
         return Compute(device="cpu", dtype=dtype, attention=attention, threads=int(threads))
     start = Compute(device="cpu", dtype="float32", attention="sdpa", threads=1)
-    counts = [settings.threads] if settings.threads else sorted({1, settings.cores})
+    cores = max(1, settings.cores // settings.processes)
+    counts = [settings.threads] if settings.threads else sorted({1, cores})
     best = fastest((start.model_copy(update={"threads": n}) for n in counts), step)
     others = [(dtype, attention) for dtype in ("float32", "bfloat16") for attention in ("eager", "sdpa")]
     return fastest((best.model_copy(update={"dtype": d, "attention": a}) for d, a in others), step)

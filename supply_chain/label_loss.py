@@ -6,6 +6,7 @@ vocabulary of 49,152 is a fifth of a forward pass (`benchmarks/train_speed.py` h
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import Trainer
 from supply_chain.batches import IGNORED
 from supply_chain.inference import pooled
 from supply_chain.order import KeptOrder
+from supply_chain.together import alone, processes, shared_loader, through
 from supply_chain.trainable import Trainable
 
 Batch = dict[str, torch.Tensor]
@@ -32,9 +34,20 @@ class LabelLossTrainer(Trainer):
         self.trainable, self.loss = trainable, loss
         self.model_accepts_loss_kwargs = True  # so that the loss is a mean over the whole effective batch
 
+    def get_train_dataloader(self) -> Any:
+        """All rows, or this process's share of every step."""
+        if alone():
+            return super().get_train_dataloader()
+        at_once, parts = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
+        return shared_loader(self.train_dataset, self.data_collator, at_once, parts, self._kept)
+
     def _get_train_sampler(self, *dataset: Any) -> Any:
-        drawn, args = super()._get_train_sampler(*dataset), self.args
-        steps = math.ceil(len(drawn) / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size))
+        return self._kept(super()._get_train_sampler(*dataset))
+
+    def _kept(self, drawn: Any) -> KeptOrder:
+        args = self.args
+        batch = args.per_device_train_batch_size * args.gradient_accumulation_steps * processes()
+        steps = math.ceil(len(drawn) / batch)
         return KeptOrder(drawn, Path(args.output_dir), lambda: self.state.global_step // steps)
 
     def compute_loss(
@@ -45,10 +58,14 @@ class LabelLossTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Mean loss (nats) over the labels of the whole effective batch."""
-        logits, targets = label_logits(self.trainable, inputs)
+        if alone():
+            logits, targets = label_logits(self.trainable, inputs)
+        else:
+            logits, targets = through(model, self.trainable.model, partial(label_logits, self.trainable), inputs)
         count = num_items_in_batch if num_items_in_batch is not None else len(targets)
         labelled = inputs["labels"].ne(IGNORED).reshape(len(inputs["row"]), -1).sum(1)
         loss = self.loss(logits, targets, inputs["row"].repeat_interleave(labelled)) / count
+        loss = loss * self.args.world_size  # gradients are averaged over the processes, `count` is of all of them
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
@@ -72,7 +89,7 @@ def label_logits(trainable: Trainable, inputs: Batch) -> tuple[torch.Tensor, tor
     of = "input_ids" if "input_ids" in inputs else "inputs_embeds"
     mask, labels = inputs["attention_mask"], inputs["labels"]
     states = trainable.decoder(attention_mask=mask, use_cache=False, **{of: inputs[of]}).last_hidden_state
-    if trainable.head:
-        return trainable.output(pooled(trainable.model, states, mask)).float(), labels
     wanted = labels != IGNORED
+    if trainable.head:
+        return trainable.output(pooled(trainable.model, states, mask)[wanted]).float(), labels[wanted]
     return trainable.output(states[:, :-1][wanted]).float(), labels[wanted]

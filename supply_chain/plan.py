@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 
+from supply_chain.arguments import arguments
 from supply_chain.batches import Batches
 from supply_chain.job import Job
 from supply_chain.label_loss import LabelLossTrainer, Loss
@@ -44,6 +46,11 @@ class Plan:
         trainable = open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
         take_over(trainable.model, job)
         return trainable
+
+    def arguments(self, compute: Compute, rows_at_once: int) -> TrainingArguments:
+        """The trainer's own settings."""
+        settings = self.job.settings
+        return arguments(self.spec, compute, settings.seed, self.work, rows_at_once * settings.processes)
 
     def trainer(self, trainable: Trainable, trial: bool = False, **options: Any) -> LabelLossTrainer:
         """What trains it on these rows; for pairs, what the model finds before is measured first, but for a trial."""

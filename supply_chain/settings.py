@@ -33,6 +33,7 @@ class Settings(BaseSettings):
         pattern=r"^(float32|bfloat16):(sdpa|eager):\d+$",
         description="dtype:attention:threads for training, instead of measuring them.",
     )
+    processes: int = Field(1, ge=1, le=64, description="Processes that train one model together; with GPUs, one each.")
     device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="Where models run.")
 
     @classmethod

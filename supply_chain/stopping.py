@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from supply_chain.recipe.train import Stopping
 from supply_chain.records import Example, ValidationPoint
 from supply_chain.store import write_atomically
+from supply_chain.together import agreed, leads
 
 Measure = Callable[[], float]
 Save = Callable[[Path], None]
@@ -56,6 +57,11 @@ class KeepBest(TrainerCallback):
         self._measure(state.global_step, control)
 
     def _measure(self, step: int, control: Any) -> None:
+        if leads():
+            self._measure_here(step, control)
+        control.should_training_stop = agreed(control.should_training_stop)
+
+    def _measure_here(self, step: int, control: Any) -> None:
         before = [point for point in self.points if point.step < step]
         known = next((point for point in self.points if point.step == step), None)
         point = known or ValidationPoint(step=step, value=self.measure())

@@ -5,11 +5,12 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
-from transformers import AutoTokenizer, ProgressCallback, TrainerState, TrainingArguments, set_seed
+from transformers import AutoTokenizer, ProgressCallback, TrainerState, set_seed
 
 from supply_chain.batches import IGNORED
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
@@ -22,6 +23,7 @@ from supply_chain.keys import adapter_key
 from supply_chain.lesson import lesson_of
 from supply_chain.plan import Plan
 from supply_chain.preference import pair_rows
+from supply_chain.processes import train_together
 from supply_chain.prompt import Renderer
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
@@ -30,8 +32,9 @@ from supply_chain.scoring import label_likelihoods
 from supply_chain.settings import Settings
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
+from supply_chain.together import alone, leader_first, leads
 from supply_chain.tracking import Tracker
-from supply_chain.trainable import Spec, Trainable, has_new_head
+from supply_chain.trainable import Trainable, has_new_head
 from supply_chain.trunk import states_of
 from supply_chain.watching import Bar, Watch
 
@@ -47,19 +50,21 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
     number or one row does not fit into memory.
     """
     key = adapter_key(job)
-    work = job.store.workdir(key)
-    stored = job.store.once(Trained, key, lambda folder: _train(job, work, folder, tracker(key)))
+    work, run = job.store.workdir(key), train_together if job.settings.processes > 1 else train_here
+    stored = job.store.once(Trained, key, lambda folder: run(job, work, folder, tracker(key)))
     job.store.clear_work(key)
     return stored
 
 
-def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
+def train_here(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
+    """Trains in this process, by itself or as one of several; see `processes.py`."""
     spec, base = job.recipe.train, job.base.verify()
     job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     head = has_new_head(spec)
-    lesson = lesson_of(job, work)
+    with leader_first():
+        lesson = lesson_of(job, work)
     rows = (
         pair_rows(lesson.pairs, renderer, tokenizer, spec.max_tokens)
         if lesson.pairs
@@ -68,36 +73,42 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     start = scoring_compute(job.settings)
     plan = Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     plan = replace(plan, paid_usd=lesson.paid_usd)
-    compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
+    with leader_first():
+        compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
     plan = replace(plan, compute=compute)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
     tracker.params(_flat(compute))
-    rows_at_once = micro_batch(work, spec.batch_size)
+    share = spec.batch_size // job.settings.processes
+    rows_at_once = gcd(share, micro_batch(work, share))
     while True:
         try:
             with explained_shortage(work):
                 return _attempt(plan, rows_at_once, folder)
         except MemoryRanOut as shortage:
-            rows_at_once = take_fewer(work, spec.batch_size, rows_at_once)
+            rows_at_once = take_fewer(work, share, rows_at_once)
+            if not alone():
+                raise  # all processes start again
             log.warning("out of memory (%s): going on with %d rows at once", shortage, rows_at_once)
         gc.collect()
 
 
 def _attempt(plan: Plan, rows_at_once: int, folder: Path) -> Trained:
-    job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
+    job, work, compute = plan.job, plan.work, plan.compute
     torch.set_num_threads(compute.threads)
-    checkpoint = last_checkpoint(work)
+    with leader_first():
+        checkpoint = last_checkpoint(work)
     marks = MarkWhole(seconds_before(checkpoint))
     trainable = plan.opened()
     adapter = hasattr(trainable.model, "peft_config")
     tokens = sum(plan.rows["length"]) if trainable.below is not None else 0
     check_disk(trainable.model, adapter, 4 * tokens * int(trainable.model.config.hidden_size), work)
-    states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
+    with leader_first():
+        states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
     trainer = plan.trainer(
         trainable,
-        args=_arguments(spec, compute, job.settings.seed, work, rows_at_once),
+        args=plan.arguments(compute, rows_at_once),
         processing_class=plan.tokenizer,
         data_collator=plan.batches(states),
         callbacks=[marks, Watch(plan.tracker), *([best] if best else [])],
@@ -105,9 +116,9 @@ def _attempt(plan: Plan, rows_at_once: int, folder: Path) -> Trained:
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Bar())
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if best:
+    if best and leads():
         copy_files(best.folder, folder)
-    else:
+    elif leads():
         save_learned(trainable.model, job.base.record.name, folder)
     plan.tracker.finished()
     return _record(plan, trainable, trainer.state, marks.seconds, rows_at_once, best)
@@ -167,35 +178,6 @@ def _keep_best(plan: Plan, trainable: Trainable) -> KeepBest | None:
     return KeepBest(stopping, measure, save, plan.work, note)
 
 
-def _arguments(spec: Spec, compute: Compute, seed: int, work: Path, rows_at_once: int) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=str(work),
-        use_cpu=compute.device == "cpu",
-        bf16=compute.dtype == "bfloat16",
-        per_device_train_batch_size=rows_at_once,
-        gradient_accumulation_steps=spec.batch_size // rows_at_once,
-        num_train_epochs=spec.epochs,
-        max_steps=spec.max_steps or -1,
-        learning_rate=spec.learning_rate,
-        lr_scheduler_type=spec.scheduler,
-        warmup_steps=spec.warmup,
-        weight_decay=spec.weight_decay,
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
-        remove_unused_columns=False,
-        save_strategy="steps",
-        save_steps=spec.checkpoint_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        seed=seed,
-        data_seed=seed,
-        dataloader_pin_memory=compute.device != "cpu",
-        disable_tqdm=False,
-    )
-
-
 def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], Callable[[], object]]) -> Compute:
     """Chosen once for a run and kept beside its checkpoints: a resumed run must compute alike."""
     path = work / "compute.json"
@@ -206,10 +188,10 @@ def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], C
 
 def _trial_step(plan: Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
-    trainable = plan.opened(compute)
-    trainer = plan.trainer(trainable, True, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size))
+    trainable, share = plan.opened(compute), plan.spec.batch_size // plan.job.settings.processes
+    trainer = plan.trainer(trainable, True, args=plan.arguments(compute, share))
     middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
-    batch = plan.batches()([middle] * plan.spec.batch_size)
+    batch = plan.batches()([middle] * share)
     if trainable.below is not None:
         shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
         batch["inputs_embeds"] = torch.zeros(shape)

@@ -66,13 +66,12 @@ def _nearest(key: str, model: type[BaseModel] | None) -> str:
 def _model_at(loc: tuple[int | str, ...], model: type[BaseModel]) -> type[BaseModel] | None:
     current: list[type[BaseModel]] = [model]
     for step in loc:
-        tagged = [m for m in current if _has_tag(m, step)]
+        tagged = [m for m in current if _has_tag(m, step) or m.__name__.lower() == step]
         if tagged:
             current = tagged
         elif isinstance(step, str):
-            current = [
-                n for m in current if step in m.model_fields for n in _models_in(m.model_fields[step].annotation)
-            ]
+            below = [n for m in current if step in m.model_fields for n in _models_in(m.model_fields[step].annotation)]
+            current = below or current  # a key of a mapping names no model
     return current[0] if len(current) == 1 else None
 
 

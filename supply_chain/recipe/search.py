@@ -67,7 +67,7 @@ def search_faults(search: Search, train: Loop, metric_measured: bool) -> list[st
     """Everything that keeps `search` from being carried out on `train`."""
     faults = [f"search.ranges.{key}: {fault}" for key, r in search.ranges.items() for fault in _faults(key, r, train)]
     if not metric_measured:
-        faults.append("search compares trials by the validation metric of classification, whatever the trial's loss")
+        faults.append("search needs classification: the metrics of other tasks are not measured while training")
     elif train.stopping is None:
         faults.append("search compares trials by what train.stopping measures: add `stopping: {}` to train")
     return faults

@@ -1,58 +1,48 @@
-"""Runs a stage of a job in a process of its own, which tests may kill: `python -m tests.supply_chain.driving`."""
+"""Runs a stage of a job in a process of its own, which tests may kill.
 
-import json
+Processes are forked from a server that has imported everything, so that a kill falls on work and not on imports.
+"""
+
+import multiprocessing
 import os
 import resource
-import subprocess
-import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
-from assets.refs import Ref
 from supply_chain.job import Job
-from supply_chain.recipe import Recipe
+from supply_chain.job_file import read_job, write_job
 from supply_chain.search import search
-from supply_chain.settings import Settings
-from supply_chain.store import Store, Stored
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
 
 SPARE_BYTES = 400 << 20
 
 
-def start(stage: str, job: Job, folder: Path, **options: Any) -> "subprocess.Popen[str]":
-    """Begins `train`, `train_with_little_memory` or `search`; what it prints comes out of its pipes."""
-    path = folder / "job.json"
-    path.write_text(
-        json.dumps(
-            {
-                "recipe": job.recipe.model_dump(mode="json"),
-                "settings": job.settings.model_dump(mode="json"),
-                "inputs": {"base": _told(job.base), "splits": _told(job.splits)},
-            }
-        )
+def start(stage: str, job: Job, folder: Path) -> ForkServerProcess:
+    """Begins `train`, `train_with_little_memory` or `search`. What it prints is in `folder`, as `said`."""
+    write_job(job, folder / "job.json")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=run, args=(stage, folder))
+    process.start()
+    return process
+
+
+def run(stage: str, folder: Path) -> None:
+    os.environ["TQDM_DISABLE"] = "1"
+    said = os.open(folder / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    {"train": _train, "train_with_little_memory": _train_with_little_memory, "search": _search}[stage](
+        read_job(folder / "job.json"), folder
     )
-    command = [sys.executable, "-m", "tests.supply_chain.driving", stage, str(path)]
-    return subprocess.Popen(command, text=True, cwd=Path(__file__).resolve().parents[2], **options)
 
 
-def _told(stored: Stored[Any]) -> dict[str, Any]:
-    return {"root": str(stored.path.parent.parent), "ref": Ref.to(stored).model_dump()}
-
-
-def _job(path: Path) -> Job:
-    data = json.loads(path.read_text())
-    settings = Settings.model_validate(data["settings"])
-    inputs = {name: Ref(**told["ref"]).load(Store(Path(told["root"]))) for name, told in data["inputs"].items()}
-    recipe = Recipe.model_validate(data["recipe"])
-    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings))
-
-
-def _train(job: Job) -> None:
+def _train(job: Job, folder: Path) -> None:
     train(job, lambda key: NoTracker())
 
 
-def _train_with_little_memory(job: Job) -> None:
+def _train_with_little_memory(job: Job, folder: Path) -> None:
     def limited(key: str) -> NoTracker:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         allowed = pages * resource.getpagesize() + SPARE_BYTES
@@ -60,15 +50,8 @@ def _train_with_little_memory(job: Job) -> None:
         return NoTracker()
 
     record = train(job, limited).record
-    print(record.micro_batch, *(point.loss for point in record.losses))
+    (folder / "record.json").write_text(record.model_dump_json())
 
 
-def _search(job: Job) -> None:
+def _search(job: Job, folder: Path) -> None:
     search(job, lambda key, stage, parent: NoTracker())
-
-
-if __name__ == "__main__":
-    os.environ["TQDM_DISABLE"] = "1"
-    {"train": _train, "train_with_little_memory": _train_with_little_memory, "search": _search}[sys.argv[1]](
-        _job(Path(sys.argv[2]))
-    )

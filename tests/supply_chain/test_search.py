@@ -1,9 +1,6 @@
 """A search tries values within their ranges, survives being killed, and never looks at a test row."""
 
 import dataclasses
-import os
-import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -86,12 +83,12 @@ def test_a_killed_search_tries_what_an_uninterrupted_one_tries_and_nothing_twice
 ) -> None:
     killed = sought(tmp_path / "two", tiny_model, tiny_recipe, tiny_splits, trials=3)
     work = killed.store.root / "work" / search_key(killed)
-    process = start("search", killed, tmp_path, stderr=subprocess.DEVNULL)
+    process = start("search", killed, tmp_path)
     while trials(work) < 2 or not any((work / "store/work").glob("*/checkpoint-6/complete.json")):
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     before = [t.seconds for t in TrialLog(work / "trials.json").finished]
     assert len(list((work / "store/work").glob("*"))) == 1
     found = search(killed, quiet)
@@ -106,7 +103,7 @@ def trials(work: Path) -> int:
 
 
 def test_test_rows_change_nothing(
-    job: Job, tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
 ) -> None:
     folder = tmp_path / "other"
     folder.mkdir()
@@ -122,8 +119,11 @@ def test_test_rows_change_nothing(
     files = {**tiny_splits.files, "test.parquet": changed}
     assert changed != tiny_splits.files["test.parquet"]
     other = dataclasses.replace(tiny_splits, path=folder, files=files, digest=content_digest(files))
-    found = search(sought(tmp_path / "two", tiny_model, tiny_recipe, other, trials=2), quiet)
-    assert plain(found) == plain(search(job, quiet))[:2]
+    one, two = (
+        sought(tmp_path / home, tiny_model, tiny_recipe, splits, trials=2)
+        for home, splits in (("one", tiny_splits), ("two", other))
+    )
+    assert plain(search(one, quiet)) == plain(search(two, quiet))
 
 
 def test_values_that_cannot_be_trained_fail_alone(
