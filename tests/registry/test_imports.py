@@ -7,7 +7,7 @@ from supply_chain.settings import PROJECT
 
 LIGHT = [
     "aliases", "approval", "canonical", "decisions", "delivery", "evidence", "fleet", "gate", "generations",
-    "lifecycle", "manifest", "package", "past", "release", "routing", "seen", "server", "signing", "terms",
+    "lifecycle", "mail", "manifest", "package", "past", "release", "routing", "seen", "server", "signing", "terms",
     "tracking", "verification", "versions",
 ]  # fmt: skip
 
