@@ -4,7 +4,6 @@ It needs `supply_chain` only. The bytes are compared with their recorded digests
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ class Specialist:
         """Column `text` in; `label`, `confidence` and `escalate` (pass it on) out, in the rows' order.
 
         A class name with its calibrated probability; for other tasks canonical JSON (empty where the
-        model wrote none) with the probability of what was written.
+        model wrote none) or a text, with the probability of what was written (of a text: a token's mean).
         """
         if self.scorer is None:
             return self._write(list(table["text"]))
@@ -51,7 +50,8 @@ class Specialist:
         contexts = [self.renderer.context(text) for text in texts]
         written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
         answers = [self.renderer.read(w.text) for w in written]
-        return self._told(answers, [math.exp(w.likelihood) for w in written])
+        free = self.serving.task == "generation"
+        return self._told(answers, [w.confidence(a_token=free) for w in written])
 
     def _told(self, labels: list[str], confidences: list[float]) -> pd.DataFrame:
         promise = self.serving.escalation

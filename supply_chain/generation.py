@@ -1,5 +1,6 @@
 """Writes answers greedily: KV cache, batches by length, and each row leaves its batch when it is done."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ class Written:
     text: str
     likelihood: float
     tokens: int
+
+    def confidence(self, a_token: bool) -> float:
+        """Probability of what was written; with `a_token` the geometric mean over its tokens, whatever its length."""
+        return math.exp(self.likelihood / max(self.tokens, 1) if a_token else self.likelihood)
 
 
 def write(
