@@ -1,6 +1,6 @@
 # make run: the main job on a fresh machine.  make test: the tests.  make ui: the Dagster UI.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint ui validators clean
+.PHONY: docs help setup run test test-all lint ui validators clean
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -33,6 +33,10 @@ validators: setup ## KServe's models, which the tests of its compiler use if the
 
 ui: setup ## open the assets and runs in the Dagster UI on port 3000
 	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml
+
+docs: setup ## build the documentation site into .site
+	$(PIP) -q -c constraints.txt -e '.[docs]'
+	$(VENV)/bin/mkdocs build
 
 lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -55,7 +55,7 @@ def _schedule(cron: str, zone: str, due: list[Recipe]) -> dg.ScheduleDefinition:
         cron,
         name=_name(cron, zone),
         execution_timezone=zone,
-        target=_union(due),
+        target=union_of(due),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description=f"{', '.join(recipe.name for recipe in due)} at {cron} ({zone})",
     )
@@ -65,7 +65,7 @@ def _schedule(cron: str, zone: str, due: list[Recipe]) -> dg.ScheduleDefinition:
         if not ready:
             yield dg.SkipReason(f"still running: {', '.join(sorted(recipe.name for recipe in due))}")
         for recipe in ready:
-            yield _request(recipe, f"{recipe.name}:{at.isoformat()}", context.repository_def)
+            yield request_of(recipe, f"{recipe.name}:{at.isoformat()}", context.repository_def)
 
     return scheduled
 
@@ -73,7 +73,7 @@ def _schedule(cron: str, zone: str, due: list[Recipe]) -> dg.ScheduleDefinition:
 def _new_data(watched: list[Recipe], project: Project) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_data",
-        target=_union(watched),
+        target=union_of(watched),
         minimum_interval_seconds=_POLL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs a recipe again when the bytes of its source differ from its last curated data.",
@@ -95,7 +95,7 @@ def _new_data(watched: list[Recipe], project: Project) -> dg.SensorDefinition:
             made = _last_made(recipe, context.instance)
             if made is not None and made[0] != found["version"]:
                 key = f"{recipe.name}:{made[1]}:{found['version']}"  # a failed attempt is not repeated by itself
-                requests.append(_request(recipe, key, context.repository_def))
+                requests.append(request_of(recipe, key, context.repository_def))
         return dg.SensorResult(run_requests=requests, cursor=json.dumps(seen, sort_keys=True))
 
     return new_data
@@ -121,13 +121,15 @@ def _last_made(recipe: Recipe, instance: dg.DagsterInstance) -> tuple[str, int] 
     return str(event.asset_materialization.metadata[SOURCE_VERSION].value), record.storage_id
 
 
-def _request(recipe: Recipe, key: str, repository: dg.RepositoryDefinition | None) -> dg.RunRequest:
+def request_of(recipe: Recipe, key: str, repository: dg.RepositoryDefinition | None) -> dg.RunRequest:
+    """A run of a recipe; Dagster runs each key once."""
     assert repository is not None
     keys = sorted(selection_of(recipe).resolve(repository.asset_graph))
     return dg.RunRequest(run_key=key, asset_selection=keys, tags={RECIPE: recipe.name})
 
 
-def _union(recipes: list[Recipe]) -> dg.AssetSelection:
+def union_of(recipes: list[Recipe]) -> dg.AssetSelection:
+    """What runs of several recipes make."""
     selection = selection_of(recipes[0])
     for recipe in recipes[1:]:
         selection |= selection_of(recipe)

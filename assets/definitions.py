@@ -5,8 +5,10 @@ import dagster as dg
 from assets.automate import schedules, sensors
 from assets.chain import recipe_assets
 from assets.console import console_logger
+from assets.drifting import drift_sensors
 from assets.fleet import base_asset, faulty_asset, manifest_asset
 from assets.io_manager import ReferenceIOManager
+from assets.notices import notice_sensors
 from assets.project import Project
 from supply_chain.errors import InvalidRecipe
 from supply_chain.recipe import Recipe
@@ -29,7 +31,7 @@ def build(project: Project) -> dg.Definitions:
             manifest_asset([recipe.name for recipe in recipes], project),
         ],
         schedules=schedules(recipes),
-        sensors=sensors(recipes, project),
+        sensors=[*sensors(recipes, project), *drift_sensors(recipes, project), *notice_sensors(project)],
         resources={
             "io_manager": ReferenceIOManager(project.references, project.store),
             "pipes": dg.PipesSubprocessClient(),

@@ -22,6 +22,7 @@ def status_rows(found: list[Specialist]) -> Rows:
             "days": "" if one.age_days is None else f"{one.age_days:.0f}{' (stale)' if one.stale else ''}",
             "quality": "" if one.mean is None else f"{one.metric} {one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]",
             "$ a month": "" if one.usd_per_month is None else f"{one.usd_per_month:,.0f}",
+            "in service": one.drift.sentence if one.drift else "",
             "last decision": one.headline or one.gate,
             "waits for": ", ".join(one.waits),
         }

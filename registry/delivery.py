@@ -10,6 +10,7 @@ import os
 import urllib.error
 import urllib.request
 from hashlib import sha256
+from typing import Any
 
 import fsspec
 
@@ -55,19 +56,32 @@ def digest_of(body: bytes, secret: bytes) -> str:
     return "sha256=" + hmac.new(secret, body, sha256).hexdigest()
 
 
+def post(hook: Webhook, told: dict[str, Any]) -> None:
+    """Tells a webhook. Raises OSError when it does not take it, InvalidInput for a variable that is not set."""
+    body = canonical_json(told).encode()
+    signature = {SIGNATURE: digest_of(body, secret(hook.secret_env).encode())}
+    _request(secret(hook.url_env), body, "POST", signature)
+
+
+def secret(name: str) -> str:
+    """What an environment variable holds. Raises InvalidInput when it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise InvalidInput(f"the environment variable {name} is not set")
+    return value
+
+
 def _send(place: Place | Webhook, published: PublishedManifest, fleet: Fleet) -> None:
     data = published.path.read_bytes()
     if isinstance(place, UrlPlace):
         for name in (published.path.name, CURRENT):  # the one in force last: it never names what is not there
             _put(f"{place.url.rstrip('/')}/{name}", data)
     elif isinstance(place, HttpPlace):
-        token = {"Authorization": f"Bearer {_secret(place.token_env)}"} if place.token_env else {}
-        _request(_secret(place.url_env), data, "PUT", token)
+        token = {"Authorization": f"Bearer {secret(place.token_env)}"} if place.token_env else {}
+        _request(secret(place.url_env), data, "PUT", token)
     else:
         told = {"fleet": fleet.name, "generation": published.manifest.generation, "sha256": published.sha256}
-        body = canonical_json(told).encode()
-        signature = {SIGNATURE: digest_of(body, _secret(place.secret_env).encode())}
-        _request(_secret(place.url_env), body, "POST", signature)
+        post(place, told)
 
 
 def _put(url: str, data: bytes) -> None:
@@ -88,13 +102,6 @@ def _request(url: str, body: bytes, method: str, headers: dict[str, str]) -> Non
     request = urllib.request.Request(url, body, sent, method=method)  # noqa: S310 (checked above)
     with urllib.request.urlopen(request, timeout=TIMEOUT_S):  # noqa: S310
         pass
-
-
-def _secret(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise InvalidInput(f"the environment variable {name} is not set")
-    return value
 
 
 def _name(place: Place | Webhook) -> str:

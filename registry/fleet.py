@@ -84,6 +84,31 @@ class Webhook(Part):
     secret_env: EnvName
 
 
+class Email(Part):
+    """Sends mail; who and where stands here, the rest in environment variables."""
+
+    to: list[Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]] = Field(min_length=1)
+    sender: Annotated[str, Field(pattern=r"^[^@\s,]+@[^@\s,]+$")]
+    server_env: EnvName
+    """Environment variable with `host:port`."""
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    user_env: EnvName | None = None
+    password_env: EnvName | None = None
+
+
+class Notices(Part):
+    """Who is told that a run failed, or that another version serves."""
+
+    webhook: Webhook | None = None
+    email: Email | None = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "Notices":
+        if self.webhook is None and self.email is None:
+            raise ValueError("names nobody to tell: give webhook or email")
+        return self
+
+
 class Fleet(Part):
     """Policy of one fleet."""
 
@@ -96,6 +121,8 @@ class Fleet(Part):
     publish_to: list[Place] = []
     """Where else each generation goes."""
     webhook: Webhook | None = None
+    notices: Notices | None = None
+    """Without it, failures and promotions are shown in the UI alone."""
 
 
 def load_fleet(settings: Settings) -> Fleet:

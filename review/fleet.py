@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from evals.drifted import Drift
 from evals.records import Contestant, Scorecard
 from registry.decisions import Approved, Declined, Log, Logged, Standing, standings
 from registry.gate import Decision
@@ -42,6 +43,8 @@ class Specialist:
     """The last decision in a sentence, or what is wrong."""
     waits: tuple[str, ...] = ()
     """Roles whose signature is missing."""
+    drift: Drift | None = None
+    """The champion's, as the sensor last saw it."""
 
 
 def specialists(settings: Settings, now: datetime | None = None) -> list[Specialist]:
@@ -90,7 +93,16 @@ def _specialist(
         gate="never run" if judged is None else "passed" if judged[1].promoted else "refused",
         headline=judged[1].headline if judged else "",
         waits=_missing(judged, standing, signed) if judged else (),
+        drift=_drift(recipe.name, standing, settings),
     )
+
+
+def _drift(name: str, standing: Standing, settings: Settings) -> Drift | None:
+    path = settings.home / "drift" / f"{name}.json"
+    if not path.exists():
+        return None
+    found = Drift.model_validate_json(path.read_bytes())
+    return found if found.version == standing.champion else None
 
 
 def _since(standing: Standing) -> datetime | None:

@@ -27,12 +27,14 @@ def chosen(found: list[Specialist], words: str, gate: str, sort: str) -> list[Sp
         one
         for one in found
         if all(word in f"{one.name} {one.owner} {one.task}".casefold() for word in wanted)
-        and (gate not in {*GATES, "waiting", "stale"} or _is(one, gate))
+        and (gate not in {*GATES, "waiting", "stale", "drift"} or _is(one, gate))
     ]
     return sorted(kept, key=lambda one: (SORTS.get(sort, SORTS["name"])(one), one.name))
 
 
 def _is(one: Specialist, gate: str) -> bool:
+    if gate == "drift":
+        return one.drift is not None and one.drift.drifted
     return one.stale if gate == "stale" else bool(one.waits) if gate == "waiting" else one.gate == gate
 
 
@@ -48,6 +50,6 @@ def add_to(web: FastAPI, app: "App") -> None:
             rows=chosen(found, q[:200], gate, sort),
             total=len(found),
             asked={"q": q[:200], "gate": gate, "sort": sort},
-            gates=[*GATES, "waiting", "stale"],
+            gates=[*GATES, "waiting", "stale", "drift"],
             sorts=list(SORTS),
         )

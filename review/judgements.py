@@ -33,10 +33,9 @@ class Judgement(_Line):
 
 
 class Correction(_Line):
-    """A text and what its label should be, said by a person. Of several by one person the last counts.
+    """A text and what its label should be, said by a person; the last about a text counts.
 
-    `case` is the test row that it is about: whoever trains on corrections must keep that row, and its
-    group, out of the test split.
+    See `evaluate.corrections` and `train.corrections`. `case` is the test row that it is about.
     """
 
     text: str

@@ -6,9 +6,9 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from supply_chain.recipe.part import Part
+from supply_chain.recipe.part import Part, Surroundings
 
 
 def _cron(value: str) -> str:
@@ -65,6 +65,27 @@ class QuietHours(Part):
         return clock >= self.start or clock < self.end
 
 
+def _below(value: str, info: ValidationInfo) -> str:
+    around: Surroundings | None = info.context
+    if around is not None and not (around.root / value).resolve().is_relative_to(around.root.resolve()):
+        raise ValueError(f"{value} leads out of the project")
+    return value
+
+
+class OnDrift(Part):
+    """Requests that the champion served, as JSON Lines or Parquet: what was answered, how surely, and when."""
+
+    path: Annotated[str, AfterValidator(_below)]
+    """Relative to the project's root; it may come later."""
+    label: str = "label"
+    confidence: str = "confidence"
+    when: str = "when"
+    """Column of ISO times with an offset; rows from before the champion served are left out."""
+    min_rows: int = Field(500, ge=50)
+    psi: float = Field(0.2, gt=0)
+    """A population stability index from which on answers count as drifted."""
+
+
 class Automate(Part):
     """When the chain runs without being asked. One run of a recipe at a time, always."""
 
@@ -73,6 +94,8 @@ class Automate(Part):
     """Runs when the bytes of the source differ from those of the last curated data."""
     look_minutes: float = Field(15, ge=0)
     """How often a source is read for changes where that takes a download or a query; files are watched."""
+    on_drift: OnDrift | None = None
+    """Runs once for a champion whose labels or confidences in service differ from its evaluation's."""
     quiet_hours: QuietHours | None = None
     max_age_days: float | None = Field(None, gt=0)
     """A champion that was not confirmed by a run for so long is shown as stale."""

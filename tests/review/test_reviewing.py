@@ -78,6 +78,7 @@ def test_a_case_is_blind_and_what_is_said_becomes_data(site: Site):
 
 
 def test_corrections_can_be_a_recipes_source(site: Site):
+    from supply_chain.data.corrections import stored_corrections
     from supply_chain.data.curate import curate
     from supply_chain.data.source import locate
     from supply_chain.recipe.data import DataSpec
@@ -96,6 +97,7 @@ def test_corrections_can_be_a_recipes_source(site: Site):
     spec = DataSpec.model_validate(told)
     source = locate(spec.source, site.settings.downloads, root=site.settings.root)
     assert curate(spec, source, site.store).record.rows_kept == len(panel.cases)
+    assert stored_corrections(source, site.store).record.rows == len(panel.cases), "and an evaluation's slice"
 
 
 def test_a_torn_line_goes_and_a_bad_one_is_named(tmp_path):

@@ -1,0 +1,71 @@
+"""The documents keep their promises: every command in them exists, links lead somewhere, references are up to date."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from assets.cli import app
+from assets.reference import pages
+from supply_chain.settings import PROJECT
+
+DOCUMENTS = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
+SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+CODE = re.compile(r"`(supply-chain [^`]+)`")
+
+
+def commands(document: Path) -> list[str]:
+    """Every call of `supply-chain` in code."""
+    text = document.read_text(encoding="utf-8")
+    shell = [line for block in SHELL.findall(text) for line in block.splitlines()]
+    found = [line[line.index("supply-chain ") :] for line in shell if re.search(r"(^|\s)supply-chain ", line)]
+    return [*found, *CODE.findall(text)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_every_command_is_one(document: Path) -> None:
+    root = get_command(app)
+    for text in commands(document):
+        words = [word.strip("[],") for word in shlex.split(text.partition("  #")[0].partition(" · ")[0])[1:]]
+        command, path = root, []
+        while words and hasattr(command, "commands") and words[0] in command.commands:
+            command = command.commands[words[0]]
+            path.append(words.pop(0))
+        assert path, f"{document.name}: {text}"
+        known = {option for parameter in command.params for option in parameter.opts}
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= known | {"--help"}, f"{document.name}: {text}"
+
+
+def test_the_commands_are_found() -> None:
+    found = [command for document in DOCUMENTS for command in commands(document)]
+    assert len(found) > 30 and "supply-chain status" in found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
+        assert "://" in target or (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_references_are_those_of_the_schemas() -> None:
+    for path, text in pages().items():
+        assert path.read_text(encoding="utf-8") == text, "python -m assets.reference"
+
+
+def test_the_site_names_every_document() -> None:
+    site = yaml.safe_load((PROJECT / "mkdocs.yml").read_text())
+    named = set(re.findall(r"[\w/]+\.md", str(site["nav"])))
+    assert named == {p.relative_to(PROJECT / "docs").as_posix() for p in (PROJECT / "docs").rglob("*.md")}
+
+
+def test_the_containers_run_commands_that_exist() -> None:
+    services = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]
+    assert services["review"]["command"] == ["supply-chain", "review"]
+    assert services["daemon"]["command"][:2] == ["dagster-daemon", "run"]
+    assert all(port.startswith("127.0.0.1:") for one in services.values() for port in one.get("ports", []))
+    copied = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert all((PROJECT / name).exists() for name in copied)
