@@ -7,8 +7,8 @@ from supply_chain.settings import PROJECT
 
 LIGHT = [
     "adapters", "aliases", "approval", "bom", "canonical", "card", "checks", "decisions", "delivery", "documents",
-    "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past", "release", "routing",
-    "seen", "server", "signing", "terms", "tracking", "verification", "versions",
+    "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past", "release", "rivals",
+    "routing", "seen", "server", "signing", "terms", "tracking", "verification", "versions",
 ]  # fmt: skip
 
 
