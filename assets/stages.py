@@ -33,6 +33,13 @@ def _adapter(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Sto
     return train(job, lambda key: MlflowTracker(settings, job.recipe.name, key))
 
 
+def _search(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.search import search  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    return search(job, lambda key, stage, parent: MlflowTracker(settings, job.recipe.name, key, stage, parent))
+
+
 def _merged(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from supply_chain.artifacts import merge  # noqa: PLC0415
 
@@ -78,6 +85,7 @@ def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
 
 _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "base": _base,
+    "search": _search,
     "adapter": _adapter,
     "merged": _merged,
     "quantized": _quantized,

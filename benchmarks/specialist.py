@@ -76,7 +76,7 @@ def official(data_set: str, train_block: dict[str, Any], rows: int | None = None
     test, given = read_lines(folder / "test.jsonl"), folder / "val.jsonl"
     validation = read_lines(given) if given.exists() else []
     seen = {folded(row["text"]) for row in test}
-    validation, kept = _unseen(validation, seen), _unseen(read_lines(folder / "train.jsonl"), seen)
+    validation, kept = unseen(validation, seen), unseen(read_lines(folder / "train.jsonl"), seen)
     random.Random(17).shuffle(kept)
     if not given.exists():
         validation, kept = first_of_each(kept, VALIDATION_ROWS)
@@ -92,7 +92,7 @@ def first_of_each(rows: Iterable[Row], number: int) -> tuple[list[Row], list[Row
     return first, others
 
 
-def _unseen(rows: Iterable[Row], seen: set[str]) -> list[Row]:
+def unseen(rows: Iterable[Row], seen: set[str]) -> list[Row]:
     """Rows whose text is not in `seen`, which grows by them."""
     kept = []
     for row in rows:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from evals.keys import answers_key
 from evals.predictions import Answer, sampled_test, write_answers, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
@@ -113,13 +115,15 @@ def _tfidf(examples: list[Example], labels: list[str]) -> Fitted:
     linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
     linear.fit(words.fit_transform([e.text for e in examples]), [e.label for e in examples])
     column = {label: i for i, label in enumerate(linear.classes_)}
-    order = [column[label] for label in labels]
+    known, seen = [column[label] for label in labels if label in column], [label in column for label in labels]
     parameters = (linear.coef_, linear.intercept_, words.idf_)
     size_bytes = sum(a.nbytes for a in parameters) + sum(len(term.encode()) + 8 for term in words.vocabulary_)
 
     def shares(texts: Sequence[str]) -> Shares:
-        found: Shares = linear.predict_proba(words.transform(texts))[:, order].tolist()
-        return found
+        found = np.zeros((len(texts), len(labels)))  # a label without a row to learn from is never likely
+        found[:, seen] = linear.predict_proba(words.transform(texts))[:, known]
+        shares: Shares = found.tolist()
+        return shares
 
     return Fitted(shares, size_bytes)
 

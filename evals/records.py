@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from supply_chain.escalation import Escalation
+from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
 from supply_chain.recipe.tasks import Metric
@@ -110,6 +110,39 @@ class Kept(Evidence):
     """Share of mistakes among the answers kept; None if none is kept."""
 
 
+class CostPoint(Evidence):
+    """US dollars for 1,000 decisions (mistakes, and what is passed on) when only those this sure are kept."""
+
+    coverage: float
+    threshold: float
+    usd_per_1k: float
+
+
+class Costs(Evidence):
+    """What thresholds cost on the test rows; the machine's time, the same for all, is left out."""
+
+    cheapest: Cheapest
+    """As it was chosen on validation rows."""
+    at_cheapest: Estimate
+    """US dollars for 1,000 decisions."""
+    at_promise: Estimate
+    all_kept: Estimate
+    passed_on_usd: float
+    curve: list[CostPoint]
+
+
+class Outside(Evidence):
+    """Questions that are none of the specialist's, told by the label `name`: caught means passed on, or so labelled."""
+
+    name: str
+    caught: Estimate | None
+    """Share of those rows; None for no rows."""
+    mistaken: Estimate | None
+    """Share of the other rows that are caught, too; None for no rows."""
+    auroc: float | None
+    """Probability that a row out of scope looks more so than one in scope, whatever the threshold."""
+
+
 class Confidence(Evidence):
     """How far the candidate's confidence can be trusted."""
 
@@ -119,6 +152,10 @@ class Confidence(Evidence):
     curve: list[RiskPoint]
     kept: Kept | None
     """None where the recipe asks for no escalation."""
+    costs: Costs | None = None
+    """None where the recipe asks for no escalation or does not price what is passed on."""
+    outside: Outside | None = None
+    """None where the recipe names no label for it."""
 
 
 class LabelScore(Evidence):

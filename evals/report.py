@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from evals.drawing import Axis, reliability_plot, risk_plot
-from evals.kpi import mistake_prices, mistakes_usd
+from evals.drawing import Axis, cost_plot, reliability_plot, risk_plot
+from evals.kpi import mistakes_usd
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
@@ -20,6 +20,7 @@ from evals.twin import Mistake, ReportTwin
 from supply_chain.data.split import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.identity import identity
+from supply_chain.pricing import mistake_prices
 from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
@@ -166,6 +167,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
+        "cost": cost_plot(card.confidence.costs) if card.confidence and card.confidence.costs else None,
         "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,
         "stress_axis": Axis.around([s.change for s in card.robustness], 0.05, zero=True) if card.robustness else None,
         "slice_rival": _slice_rival(card),

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.confidence import confidence_of
+from evals.costs import costs_of
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
-from evals.kpi import pricing, usd_per_1k, usd_per_month
+from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
+from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
 from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
 from evals.robustness import drops
@@ -16,13 +18,16 @@ from evals.slices import score_slices
 from evals.tco import tco
 from evals.texts import TextRules
 from supply_chain.errors import EvidenceMismatch, InvalidInput
+from supply_chain.escalation import Stakes
 from supply_chain.identity import canonical_json, identity
+from supply_chain.pricing import passed_on_usd, pricing
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 7
+VERSION = 8
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -93,7 +98,7 @@ def _score(
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
     bench = bench_of(recipe, labels, rows, seed)
-    confidence = _confidence(bench, entries[candidate])
+    confidence = _confidence(bench, entries[candidate], spec)
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     scorecard = Scorecard(
         recipe=recipe.name,
@@ -205,8 +210,15 @@ def _rival(entries: dict[str, Entry]) -> list[str] | None:
     return found.answers if found else None
 
 
-def _confidence(bench: Bench, entry: Entry) -> Confidence:
-    return confidence_of(bench, entry.answers, entry.confidences, entry.stored.record.escalation)
+def _confidence(bench: Bench, entry: Entry, spec: Evaluate) -> Confidence:
+    promise, passed_on = entry.stored.record.escalation, passed_on_usd(spec.kpis)
+    found: dict[str, object] = {}
+    if promise is not None and passed_on is not None:
+        kept_usd = mistakes_usd(bench, spec.kpis, entry.answers)
+        found["costs"] = costs_of(bench, entry.confidences, Stakes(kept_usd.tolist(), passed_on), promise)
+    if spec.out_of_scope is not None:
+        found["outside"] = outside_of(bench, entry.answers, entry.confidences, spec.out_of_scope, promise)
+    return confidence_of(bench, entry.answers, entry.confidences, promise).model_copy(update=found)
 
 
 def _confusion(bench: Bench, answers: Sequence[str]) -> dict[str, dict[str, int]]:

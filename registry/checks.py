@@ -132,6 +132,19 @@ def _unscored(allowed: float, card: Scorecard, candidate: Contestant) -> Check:
     return Check(name="unscored", passed=passed, measured=share, required=allowed, sentence=sentence)
 
 
+def _outside(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    outside = card.confidence.outside if card.confidence else None
+    found = outside.caught if outside else None
+    if found is None or not _measured(found):
+        return absent("outside", f"{candidate.name} with questions out of scope")
+    passed = found.low >= required
+    sentence = (
+        f"Of {found.n} questions out of scope, {found.mean:.1%} are passed on or told apart (at least {found.low:.1%} "
+        f"with 95 % confidence); {'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="outside", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
 def _slices(required: float, card: Scorecard, candidate: Contestant) -> Check:
     """Refuses what is shown to be bad somewhere; few rows show little, and the sentence says how many did."""
     highest = {s.name: s.estimate.high for s in card.slices if s.estimate is not None}
@@ -240,6 +253,7 @@ def _apart(value: float, limit: float, digits: int = 3, signed: bool = False) ->
 
 _OPTIONAL: dict[str, tuple[str, Callable[[float, Scorecard, Contestant], Check]]] = {
     "valid": ("min_valid", _valid),
+    "outside": ("min_outside_caught", _outside),
     "unscored": ("max_unscored", _unscored),
     "slices": ("slice_minimum", _slices),
     "robustness": ("max_drop", _robustness),

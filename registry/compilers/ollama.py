@@ -4,7 +4,7 @@ from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses
 from registry.compilers.places import FILE, folder_of, head, is_gguf
 from registry.routing import Model, RoutingManifest
-from supply_chain.recipe.prompt import PlainPrompt
+from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt
 
 _QUOTES = '"""'
 
@@ -40,6 +40,9 @@ def compile_ollama(manifest: RoutingManifest) -> Compiled:
 def _template(model: Model) -> tuple[list[str], list[str]]:
     """The text alone between the prompt's parts, as in training; a chat prompt uses the weights' own template."""
     block = model.prompt.block
+    if isinstance(block, JinjaPrompt):
+        as_it_is = f"TEMPLATE {_QUOTES}{{{{ .Prompt }}}}{_QUOTES}"
+        return [as_it_is], [f"{model.name}: its prompt is a Jinja template: render it before calling"]
     if not isinstance(block, PlainPrompt):
         said = [f"SYSTEM {_QUOTES}{block.instruction}{_QUOTES}"] if _QUOTES not in block.instruction else []
         return said, [] if said else [f"{model.name}: its instruction holds three quotes: give it as system message"]

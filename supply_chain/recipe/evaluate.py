@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from supply_chain.recipe.expression import condition
 from supply_chain.recipe.part import Part
 from supply_chain.recipe.tasks import Metric
 
@@ -14,6 +15,11 @@ def _regex(value: str) -> str:
         re.compile(value)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _expression(value: str) -> str:
+    condition(value)
     return value
 
 
@@ -51,6 +57,10 @@ class Kpis(Part):
 Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
 
 
+ROW_NAMES = {"text", "label", "chars", "words", "file"}
+"""What a slice's `where` may read of every row."""
+
+
 class SliceSpec(Part):
     """Test rows that meet every condition are also scored alone; thirds by length always are."""
 
@@ -61,6 +71,15 @@ class SliceSpec(Part):
     """The truth is one of these."""
     min_chars: int | None = Field(None, ge=0)
     max_chars: int | None = Field(None, ge=1)
+    source: str | None = None
+    """Pattern of the file that the row came from: `2026-*/*.jsonl`."""
+    language: str | None = Field(None, pattern=r"^[a-z]{2}$")
+    """ISO 639-1 code that py3langid gives the text; needs `pip install '.[language]'`."""
+    metadata: dict[str, list[str]] | None = None
+    """Columns of `data.metadata`, each with the values that belong here."""
+    where: Annotated[str, AfterValidator(_expression)] | None = None
+    """Expression over `text`, `label`, `chars`, `words`, `file` and the columns of `data.metadata`:
+    `chars > 200 and channel in ["mail", "chat"]`."""
 
 
 class Escalate(Part):
@@ -74,6 +93,9 @@ class Escalate(Part):
     """Largest share of mistakes among the answers kept."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """Probability that the promise holds."""
+    choose: Literal["most", "cheapest"] = "most"
+    """Of the thresholds that keep the risk, the one that keeps most answers, or the one with the least expected
+    cost; that needs a price of what is passed on (`kpis.escalation_usd` or `generalist_usd_per_1k`)."""
 
 
 class Evaluate(Part):
@@ -95,6 +117,8 @@ class Evaluate(Part):
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
     escalation: Escalate | None = None
+    out_of_scope: str | None = None
+    """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []
     perturbations: list[Perturbation] = []
     """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to

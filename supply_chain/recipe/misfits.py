@@ -1,7 +1,9 @@
 """What a recipe asks for that its task cannot give."""
 
+from supply_chain.pricing import passed_on_usd
 from supply_chain.recipe.data import Task
-from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.evaluate import ROW_NAMES, Evaluate, SliceSpec
+from supply_chain.recipe.expression import condition
 from supply_chain.recipe.tasks import METRICS
 
 
@@ -19,6 +21,26 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         found.append(f"evaluate.also is for generation; {task} is measured by {', '.join(METRICS[task])} anyway")
     if task != "classification" and evaluate.kpis.mistakes:
         found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+    if task != "classification" and evaluate.out_of_scope is not None:
+        found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
+    kpis, escalation = evaluate.kpis, evaluate.escalation
+    if escalation and escalation.choose == "cheapest" and passed_on_usd(kpis) is None:
+        found.append(
+            "evaluate.escalation.choose is cheapest, which needs evaluate.kpis.escalation_usd or generalist_usd_per_1k"
+        )
     if task != "classification" and "tfidf" in rivals:
         found.append(f"tfidf (evaluate.baselines, promote.beats) answers classification only, not {task}")
+    return found
+
+
+def slice_faults(slices: list[SliceSpec], metadata: list[str]) -> list[str]:
+    """Columns that a slice reads and `data.metadata` does not keep."""
+    found = []
+    for i, spec in enumerate(slices):
+        columns = set(spec.metadata or {})
+        columns |= (condition(spec.where)[1] if spec.where else set()) - ROW_NAMES
+        missing = sorted(columns - set(metadata))
+        if missing:
+            known = ", ".join([*sorted(ROW_NAMES), *metadata])
+            found.append(f"evaluate.slices.{i}: no {', '.join(missing)}; known: {known}. Name it in data.metadata")
     return found

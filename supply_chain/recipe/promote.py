@@ -31,6 +31,8 @@ class Promote(Part):
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     min_valid: float | None = Field(None, ge=0, le=1)
     """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
+    min_outside_caught: float | None = Field(None, ge=0, le=1)
+    """`evaluate.out_of_scope`: the share of such rows that is caught (its lower 95% bound) must reach this."""
     max_unscored: float | None = Field(None, ge=0, le=1)
     """Largest share of the rows that may go without a score of the metric; they are left out of every figure."""
     max_drop: float | None = Field(None, ge=0, le=1)

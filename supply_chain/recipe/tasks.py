@@ -21,6 +21,8 @@ def for_task(values: dict[str, Any]) -> dict[str, Any]:
     if task != "classification":
         given["evaluate"] = {"metric": METRICS[task][0], "baselines": ["majority"]}
         given["promote"] = {"beats": ["majority"]}
+        train = values.get("train")
+        given["train"] = {"answers": "words"} if isinstance(train, dict) and train.get("method") == "distill" else {}
     if task == "generation":
         given["evaluate"]["also"] = ["chrf", "bleu", "exact_match"]
     blocks = {name: {**own, **values[name]} for name, own in given.items() if isinstance(values.get(name), dict)}

@@ -110,7 +110,7 @@ def test_the_seed_decides_and_blocks_do_not_matter(monkeypatch):
     once, again = b.estimate("macro_f1", answers), bench().estimate("macro_f1", answers)
     assert once == again
     assert Bench(b.truth, b.groups, LABELS, 500, 18).estimate("macro_f1", answers) != once
-    monkeypatch.setattr("evals.estimate._CELLS", 60 * 7)
+    monkeypatch.setattr("evals.resampling._CELLS", 60 * 7)
     assert bench().estimate("macro_f1", answers) == once
 
 
