@@ -1,11 +1,9 @@
-"""A LiteLLM proxy with the plug-in before real local HTTP servers, in LiteLLM's own environment.
-
-`python -m tests.registry.proxy LITELLM MANIFEST-FOLDER` is not a test: `test_litellm.py` starts it.
-"""
+"""A LiteLLM proxy with the plug-in before real local HTTP servers, in LiteLLM's own environment."""
 
 import json
 import math
 import os
+import secrets
 import socket
 import subprocess
 import threading
@@ -18,6 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from supply_chain.settings import PROJECT
+
+KEY = "sk-" + secrets.token_hex(16)
+"""LiteLLM does not start without a key."""
 
 
 class Specialist(ThreadingHTTPServer):
@@ -67,6 +68,7 @@ def proxy(executable: Path, config: Path, manifest: Path, urls: dict[str, str]) 
     environment = {
         **os.environ, **urls, "SUPPLY_CHAIN_MANIFEST": str(manifest), "PYTHONPATH": str(PROJECT),
         "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1",
+        "LITELLM_MASTER_KEY": KEY,
     }  # fmt: skip
     log = config.with_suffix(".log")
     with log.open("w") as out:
@@ -74,7 +76,7 @@ def proxy(executable: Path, config: Path, manifest: Path, urls: dict[str, str]) 
         process = subprocess.Popen([*command, "--telemetry", "False"], env=environment, stdout=out, stderr=out)
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(3000):  # it imports for minutes on a busy machine
             if process.poll() is not None:
                 raise RuntimeError(log.read_text()[-3000:])
             try:
@@ -93,7 +95,9 @@ def ask(address: str, model: str, text: str, **headers: str) -> tuple[int, str, 
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
     named = {f"x-supply-chain-{name.replace('_', '-')}": value for name, value in headers.items()}
     request = urllib.request.Request(
-        f"{address}/v1/chat/completions", body, {"Content-Type": "application/json", **named}
+        f"{address}/v1/chat/completions",
+        body,
+        {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}", **named},
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as reply:
