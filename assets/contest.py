@@ -3,11 +3,14 @@
 from typing import Any
 
 from assets.launch import Workshop
+from evals.forgetting import remembered
 from evals.keys import baseline_key, model_key
-from registry.release import Incumbent, incumbent
+from evals.recall import Recall, recall_key
+from evals.records import Forgetting
+from registry.release import Incumbent, champions_before, incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
-from supply_chain.records import Artifact, Predictions
+from supply_chain.records import Artifact, Predictions, Splits
 from supply_chain.store import Store, Stored
 
 
@@ -26,6 +29,17 @@ def contestants(
         models["champion"] = weights_of(rival, job.recipe.name, job.store)
     models[job.recipe.quantize[0].scheme] = quantized
     return [*answers, *(_model(name, model, job, shop) for name, model in models.items())]
+
+
+def memory(job: Job, candidate: Stored[Artifact], shop: Workshop) -> Stored[Forgetting]:
+    """What the candidate and the champions before it know of earlier test sets."""
+    former = champions_before(job.recipe.name, candidate.digest, job.settings)
+    found = {one.version: job.store.find(Artifact, one.artifact_key) for one in former}
+
+    def recalls(model: Stored[Artifact], splits: Stored[Splits]) -> Stored[Recall]:
+        return shop.make(Recall, recall_key(model, splits), "recall", {"model": model, "splits": splits}, {})
+
+    return remembered(found, candidate, job.splits, recalls, job.settings.seed, job.store)
 
 
 def weights_of(rival: Incumbent, name: str, store: Store) -> Stored[Artifact]:

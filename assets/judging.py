@@ -6,16 +6,18 @@ from typing import Any
 import dagster as dg
 
 from assets import about
-from assets.contest import contestants
+from assets.contest import contestants, memory
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
+from evals.judgement import try_all
 from evals.report import render_report
-from evals.scorecard import score
+from evals.scorecard import Beside, score
 from registry.gate import judge, verdict
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.continual import Continued
 
 _LINEAGE = ("curated_data", "splits", "base", "adapter", "merged_model", "quantized_model", "scorecard", "decision")
 
@@ -41,11 +43,24 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
         )
 
-    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, "splits", "predictions"), **common(recipe, recipe.evaluate))
-    def scorecard(splits: Any, predictions: Any) -> dg.MaterializeResult:
+    @dg.asset(kinds={"pytorch"}, ins=ins_of(recipe, "base", "splits", "quantized_model"), **common(recipe))
+    def forgetting(
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+    ) -> dg.MaterializeResult:
+        """What the candidate and the champions before it answer to earlier test sets."""
+        with explained():
+            job = Job(recipe, base, splits, settings, store)
+            stored = memory(job, quantized_model, Workshop(project, context, pipes))
+        return about.made(stored, about.forgetting(stored))
+
+    asked = ("splits", "predictions", *(["forgetting"] if remembers(recipe) else []))
+
+    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, *asked), **common(recipe, recipe.evaluate))
+    def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
-            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store)
+            beside = Beside(try_all(recipe, splits, predictions, settings, store), more.get("forgetting"))
+            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store, beside)
         return about.made(stored, about.scorecard(stored))
 
     @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
@@ -71,4 +86,10 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, scorecard, decision, report)
+    yield from (predictions, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
+
+
+def remembers(recipe: Recipe) -> bool:
+    """Whether earlier test sets are part of a recipe's evidence."""
+    goes_on = isinstance(recipe.train, Continued) and recipe.train.continual is not None
+    return goes_on or recipe.promote.max_forgetting is not None

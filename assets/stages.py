@@ -62,6 +62,7 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.answering import predict_model  # noqa: PLC0415
+    from evals.keys import corrections_of  # noqa: PLC0415
     from supply_chain.compute import scoring_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()
@@ -75,7 +76,15 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
         scoring_compute(settings),
         settings.seed,
         job.store,
+        corrections_of(options["contestant"], job),
     )
+
+
+def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.recall import recall  # noqa: PLC0415
+    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+
+    return recall(inputs["model"], inputs["splits"], scoring_compute(settings), Store.of(settings))
 
 
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
@@ -91,4 +100,5 @@ _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "quantized": _quantized,
     "baseline": _baseline,
     "model": _model,
+    "recall": _recall,
 }

@@ -1,4 +1,4 @@
-"""What a specialist must beat: always the same answer, and word counts with a linear model."""
+"""What a specialist must beat: always the same answer, and word counts or static embeddings with a linear model."""
 
 import json
 import time
@@ -35,7 +35,7 @@ class Fitted:
 
 
 def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, store: Store) -> Stored[Predictions]:
-    """Fits `majority` or `tfidf` on train and validation, and answers the test rows.
+    """Fits `majority`, `tfidf` or `static` on train and validation, and answers the test rows.
 
     Raises InvalidInput for another name.
     """
@@ -128,4 +128,27 @@ def _tfidf(examples: list[Example], labels: list[str]) -> Fitted:
     return Fitted(shares, size_bytes)
 
 
-_FIT: dict[str, Callable[[list[Example], list[str]], Fitted]] = {"majority": _majority, "tfidf": _tfidf}
+def _static(examples: list[Example], labels: list[str]) -> Fitted:
+    """Logistic regression over static embeddings; the embedding's own table counts as size, too."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (a second)
+
+    from supply_chain.data.embeddings import embed, wordllama_folder  # noqa: PLC0415 (an extra)
+
+    linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
+    linear.fit(embed([e.text for e in examples]), [e.label for e in examples])
+    column = {label: i for i, label in enumerate(linear.classes_)}
+    order = [column[label] for label in labels]
+    table = sum(path.stat().st_size for path in (wordllama_folder() / "weights").rglob("*") if path.is_file())
+
+    def shares(texts: Sequence[str]) -> Shares:
+        found: Shares = linear.predict_proba(embed(list(texts)))[:, order].tolist()
+        return found
+
+    return Fitted(shares, table + linear.coef_.nbytes + linear.intercept_.nbytes)
+
+
+_FIT: dict[str, Callable[[list[Example], list[str]], Fitted]] = {
+    "majority": _majority,
+    "tfidf": _tfidf,
+    "static": _static,
+}

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe.data import Task
@@ -187,6 +187,59 @@ class Stress(Evidence):
     change: Estimate
 
 
+class Agreement(Evidence):
+    """How far a judge and experts agree on pairs of answers."""
+
+    rows: int
+    unreadable: int
+    swayed: int
+    """Rows whose verdict changed with the place of the answers; they count as `same`."""
+    same_verdict: float
+    kappa: Estimate
+    """Cohen's, over the rows with a readable verdict."""
+
+
+class Judgement(Evidence):
+    """What a judge says: the share of texts at least as good as the reference."""
+
+    model: str
+    criterion: str
+    candidate: Estimate
+    champion: Estimate | None
+    swayed: int
+    """The candidate's rows whose verdict changed with the place; they count half."""
+    unscored: int
+    """The candidate's rows without a readable verdict; they are left out."""
+    usd: float
+    agreement: Agreement | None
+    """None where no experts' verdicts are named."""
+
+
+class Missed(Evidence):
+    """A corrected text that is answered otherwise than its expert did."""
+
+    line: int
+    text: str
+    truth: str
+    answer: str
+    who: str
+
+
+class Mended(Evidence):
+    """The experts' corrections, asked again; the last line about a text counts."""
+
+    rows: int
+    right: int
+    trained: int
+    """Rows whose text stands in the train split, too."""
+    champion_right: int | None
+    """None without a champion."""
+    lost: int
+    """Rows that the champion has right and the candidate has not."""
+    missed: list[Missed]
+    """Up to 20 of them, those that were lost first."""
+
+
 class SliceScore(Evidence):
     """The candidate on one part of the test rows."""
 
@@ -222,6 +275,29 @@ class Tco(Evidence):
     sensitivity: list[Sensitivity]
 
 
+class OldTest(Evidence):
+    """The test set of an earlier version, asked of it and of all that came after."""
+
+    first: int
+    """The first version that was judged by it."""
+    rows: int
+    left_out: int
+    """Rows left out because some version was trained on their text."""
+    accuracy: dict[str, Estimate]
+    """By version, oldest first, and `candidate`; empty where too few rows are left."""
+
+
+class Forgetting(Record):
+    """What versions know of earlier test sets. `forgetting.json` holds the same."""
+
+    kind: ClassVar[str] = "forgetting"
+    tests: list[OldTest]
+    gone: list[int]
+    """Champions whose weights or rows the store does not hold any more."""
+    average: Estimate | None
+    """Average forgetting of the candidate, in accuracy; None where no row can tell."""
+
+
 class Scorecard(Record):
     """Every contestant on the same test rows. `scorecard.json` holds the same, so the digest covers it."""
 
@@ -247,8 +323,14 @@ class Scorecard(Record):
     """The candidate's."""
     robustness: list[Stress] = []
     """The candidate's."""
+    judgement: Judgement | None = None
+    """Where the recipe names a judge."""
+    mended: Mended | None = None
+    """The candidate's, where the recipe names corrections."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
+    forgetting: Forgetting | None = Field(None, exclude_if=lambda value: value is None)
+    """The candidate's, where the recipe asks for it."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

@@ -9,10 +9,12 @@ from evals.confidence import confidence_of
 from evals.costs import costs_of
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
+from evals.judgement import Trial, judgement_of
 from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
+from evals.mended import mended
 from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Forgetting, Mended, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
@@ -27,11 +29,12 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 8
+VERSION = 10
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
+    "static": "Static embeddings and a linear model",
     "base": "Base model, not trained",
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
@@ -53,6 +56,14 @@ class Entry:
         return self.stored.record.contestant
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Evidence beside the answers to this test set: a judge's verdicts on texts, and earlier test sets."""
+
+    trial: Trial | None = None
+    forgetting: Stored[Forgetting] | None = None
+
+
 def score(
     recipe: Recipe,
     splits: Stored[Splits],
@@ -60,8 +71,9 @@ def score(
     candidate: str,
     seed: int,
     store: Store,
+    beside: Beside | None = None,
 ) -> Stored[Scorecard]:
-    """Estimates, costs and paired differences of all contestants.
+    """Estimates, costs and paired differences of all contestants, and what is known of earlier test sets.
 
     Raises EvidenceMismatch when predictions are not for these rows, InvalidInput when the
     candidate is missing, a contestant stands twice or a row has no answer.
@@ -72,6 +84,8 @@ def score(
         raise InvalidInput(
             f"a scorecard needs the candidate {candidate!r} and everyone once; found {', '.join(sorted(names))}"
         )
+    beside = beside or Beside()
+    trial = beside.trial
     key = identity(
         "scorecard",
         VERSION,
@@ -81,8 +95,16 @@ def score(
         predictions=sorted([p.record.contestant, p.key, p.digest] for p in predictions),
         candidate=candidate,
         seed=seed,
+        judged=None if trial is None else [sorted(v.digest for v in trial[0].values()), trial[1] and trial[1].digest],
+        **({"forgetting": beside.forgetting.digest} if beside.forgetting else {}),
     )
-    return store.once(Scorecard, key, lambda folder: _score(recipe, splits, predictions, candidate, seed, folder))
+
+    def make(folder: Path) -> Scorecard:
+        scorecard = _score(recipe, splits, predictions, candidate, seed, beside)
+        (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
+        return scorecard
+
+    return store.once(Scorecard, key, make)
 
 
 def _score(
@@ -91,7 +113,7 @@ def _score(
     predictions: Sequence[Stored[Predictions]],
     candidate: str,
     seed: int,
-    folder: Path,
+    beside: Beside,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
@@ -100,7 +122,7 @@ def _score(
     bench = bench_of(recipe, labels, rows, seed)
     confidence = _confidence(bench, entries[candidate], spec)
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
-    scorecard = Scorecard(
+    return Scorecard(
         recipe=recipe.name,
         task=recipe.task,
         metric=spec.metric,
@@ -115,12 +137,13 @@ def _score(
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
         robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
+        judgement=judgement_of(recipe, bench, beside.trial, candidate) if beside.trial else None,
+        forgetting=beside.forgetting.verify().record if beside.forgetting else None,
+        mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
-    (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
-    return scorecard
 
 
 def bench_of(recipe: Recipe, labels: list[str], rows: Sequence[Example], seed: int) -> Bench:
@@ -202,6 +225,13 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         predictions_key=entry.stored.key,
         predictions_digest=entry.stored.digest,
     )
+
+
+def _mended(spec: Evaluate, entries: dict[str, Entry], candidate: str) -> Mended | None:
+    if spec.corrections is None:
+        return None
+    champion = entries.get(CHAMPION)
+    return mended(entries[candidate].stored, champion.stored if champion else None)
 
 
 def _rival(entries: dict[str, Entry]) -> list[str] | None:

@@ -132,6 +132,46 @@ def _unscored(allowed: float, card: Scorecard, candidate: Contestant) -> Check:
     return Check(name="unscored", passed=passed, measured=share, required=allowed, sentence=sentence)
 
 
+def _judged(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.judgement.candidate if card.judgement else None
+    if card.judgement is None or found is None or not _measured(found):
+        return absent("judged", f"a judge of {candidate.name}")
+    passed = found.low >= required
+    sentence = (
+        f"{card.judgement.model} judges {found.mean:.1%} of {found.n} answers at least as good as the reference "
+        f"(at least {found.low:.1%} with 95 % confidence; {card.judgement.unscored} could not be judged); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="judged", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
+def _kappa(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    agreement = card.judgement.agreement if card.judgement else None
+    if agreement is None or not _measured(agreement.kappa):
+        return absent("kappa", "the judge's agreement with experts")
+    found = agreement.kappa
+    passed = found.low >= required
+    sentence = (
+        f"Judge and experts agree with a kappa of {found.mean:.2f} (95 % interval {found.low:.2f} to {found.high:.2f}, "
+        f"{found.n} pairs); its lower bound {'reaches' if passed else 'does not reach'} the required {required:g}."
+    )
+    return Check(name="kappa", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
+def _mended(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.mended
+    if found is None or not found.rows:
+        return absent("mended", f"{candidate.name} on experts' corrections")
+    share = found.right / found.rows
+    passed = share >= required
+    sentence = (
+        f"Of {found.rows} texts that experts corrected, {found.right} are answered as they said ({share:.1%}); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+        f"{f' The champion has {found.lost} right that are wrong now.' if found.lost else ''}"
+    )
+    return Check(name="mended", passed=passed, measured=share, required=required, sentence=sentence)
+
+
 def _outside(required: float, card: Scorecard, candidate: Contestant) -> Check:
     outside = card.confidence.outside if card.confidence else None
     found = outside.caught if outside else None
@@ -175,6 +215,26 @@ def _robustness(allowed: float, card: Scorecard, candidate: Contestant) -> Check
         f"{'within' if passed else 'more than'} the allowed {allowed:g}."
     )
     return Check(name="robustness", passed=passed, measured=drop, required=allowed, sentence=sentence)
+
+
+def _forgetting(allowed: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.forgetting
+    if found is None:
+        return absent("forgetting", f"{candidate.name} on earlier test sets")
+    if not found.tests and not found.gone:
+        sentence = "There is no earlier test set yet that it could have forgotten."
+        return Check(name="forgetting", passed=True, measured=None, required=allowed, sentence=sentence)
+    average = found.average
+    if average is None or not _measured(average):
+        return absent("forgetting", f"{candidate.name} on rows of earlier test sets that no version was trained on")
+    passed = average.high <= allowed
+    sets = sum(bool(test.accuracy) for test in found.tests)
+    sentence = (
+        f"On {sets} earlier test set{'s' if sets > 1 else ''}, average forgetting is {average.mean:.3f} of accuracy "
+        f"(95 % interval {average.low:+.3f} to {_apart(average.high, allowed)}, {average.n} rows); its upper bound "
+        f"{'stays within' if passed else 'exceeds'} the allowed {allowed:g}."
+    )
+    return Check(name="forgetting", passed=passed, measured=average.high, required=allowed, sentence=sentence)
 
 
 def _cost(limit: float, card: Scorecard, candidate: Contestant) -> Check:
@@ -253,10 +313,14 @@ def _apart(value: float, limit: float, digits: int = 3, signed: bool = False) ->
 
 _OPTIONAL: dict[str, tuple[str, Callable[[float, Scorecard, Contestant], Check]]] = {
     "valid": ("min_valid", _valid),
+    "judged": ("min_judged", _judged),
+    "kappa": ("min_kappa", _kappa),
+    "mended": ("min_mended", _mended),
     "outside": ("min_outside_caught", _outside),
     "unscored": ("max_unscored", _unscored),
     "slices": ("slice_minimum", _slices),
     "robustness": ("max_drop", _robustness),
+    "forgetting": ("max_forgetting", _forgetting),
     "p95": ("max_p95_ms", _p95),
     "size": ("max_size_mb", _size),
     "cost": ("max_usd_per_1k", _cost),

@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from supply_chain.recipe.endpoint import Endpoint
 from supply_chain.recipe.expression import condition
 from supply_chain.recipe.part import Part
+from supply_chain.recipe.sources import PathSource, UrlSource
 from supply_chain.recipe.tasks import Metric
 
 
@@ -54,7 +56,7 @@ class Kpis(Part):
         return self
 
 
-Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
+Perturbation = Literal["typos", "upper", "lower", "paraphrase", "truncated", "injection"]
 
 
 ROW_NAMES = {"text", "label", "chars", "words", "file"}
@@ -98,6 +100,15 @@ class Escalate(Part):
     cost; that needs a price of what is passed on (`kpis.escalation_usd` or `generalist_usd_per_1k`)."""
 
 
+class Judge(Part):
+    """A large model that says whether the candidate's texts are at least as good as the references."""
+
+    endpoint: Endpoint
+    criterion: str = Field("Which answer serves the person who asked better?", min_length=10)
+    experts: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None
+    """JSON lines with `text`, `a`, `b` and `verdict` (`a`, `b` or `same`): how far the judge agrees with experts."""
+
+
 class Evaluate(Part):
     """How the candidate is measured."""
 
@@ -108,23 +119,29 @@ class Evaluate(Part):
     """Generation: what is measured besides `metric`; by default `chrf`, `bleu`, `exact_match`."""
     acceptable: float = Field(0.5, gt=0, le=1)
     """Generation: an answer whose `metric` is at least this is right: what wins, mistakes and costs count."""
-    baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
-    """`tfidf` answers classification only."""
+    baselines: list[Literal["majority", "tfidf", "static"]] = ["majority", "tfidf"]
+    """`tfidf` (word counts) and `static` (WordLlama's embeddings, `pip install '.[noise]'`), each with a linear
+    model, answer classification only."""
     shots: int = Field(0, ge=0, le=32)
     """Train rows that the untuned base model is shown before each text."""
     resamples: int = Field(2000, ge=200, le=100_000)
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
+    judge: Judge | None = None
+    """Generation: the candidate's and the champion's texts are judged; needs `pip install '.[endpoint]'`."""
     escalation: Escalate | None = None
     out_of_scope: str | None = None
     """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []
     perturbations: list[Perturbation] = []
-    """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
-    answer something else."""
+    """The candidate is also asked the rows in these forms: with typos, in capitals or small letters, in other words
+    around the same text, cut in half, with an order to answer something else."""
     perturbed_rows: int = Field(200, ge=20)
     """Test rows drawn for each perturbation."""
+    corrections: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None
+    """Classification: experts' corrections (JSON lines with `text`, `label`, `who`, `when`), asked again of every
+    candidate. The same file may be trained on (`train.corrections`)."""
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis

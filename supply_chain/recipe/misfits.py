@@ -23,13 +23,20 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
     if task != "classification" and evaluate.out_of_scope is not None:
         found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
+    if task != "generation" and evaluate.judge is not None:
+        found.append(f"evaluate.judge compares texts, so it needs generation, not {task}")
+    if evaluate.judge is not None and evaluate.judge.endpoint.samples > 1:
+        found.append("evaluate.judge.endpoint.samples: a judge is asked once in each order; leave it out")
+    if task != "classification" and evaluate.corrections is not None:
+        found.append(f"evaluate.corrections holds labels of classification, task is {task}")
     kpis, escalation = evaluate.kpis, evaluate.escalation
     if escalation and escalation.choose == "cheapest" and passed_on_usd(kpis) is None:
         found.append(
             "evaluate.escalation.choose is cheapest, which needs evaluate.kpis.escalation_usd or generalist_usd_per_1k"
         )
-    if task != "classification" and "tfidf" in rivals:
-        found.append(f"tfidf (evaluate.baselines, promote.beats) answers classification only, not {task}")
+    for name in ("tfidf", "static") if task != "classification" else ():
+        if name in rivals:
+            found.append(f"{name} (evaluate.baselines, promote.beats) answers classification only, not {task}")
     return found
 
 
