@@ -1,6 +1,6 @@
 # make run: the main job on a fresh machine.  make test: the tests.  make ui: the Dagster UI.
 .DEFAULT_GOAL := help
-.PHONY: docs help setup run test test-all lint ui validators clean
+.PHONY: docs help setup run test test-all lint ui validators litellm clean
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -30,6 +30,10 @@ run: setup ## run a recipe's chain (RECIPE=review_sentiment)
 
 validators: setup ## KServe's models, which the tests of its compiler use if they are there
 	$(PIP) -q --no-deps --target .validators kserve==0.21.0
+
+litellm: ## LiteLLM's proxy in an environment of its own (it asks for another huggingface_hub), for the plug-in
+	python3 -m venv .litellm
+	.litellm/bin/pip install -q 'litellm[proxy]==1.106.2' numpy safetensors rfc8785 fsspec filelock pydantic-settings cronsim scipy
 
 ui: setup ## open the assets and runs in the Dagster UI on port 3000
 	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml

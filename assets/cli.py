@@ -139,7 +139,7 @@ def manifest(context: typer.Context, as_json: Json = False) -> None:
 
 @manifest_app.command("compile")
 def manifest_compile(
-    target: Annotated[str, typer.Argument(help="litellm, llama-swap, ollama, vllm, kserve, …")],
+    target: Annotated[str, typer.Argument(help="litellm, litellm-plugin, llama-swap, ollama, vllm, kserve, …")],
     to: Annotated[Path | None, typer.Option("--out", help="A folder for the files; default: standard output.")] = None,
 ) -> None:
     """The manifest in force as another system's configuration; what it loses, on standard error."""

@@ -20,7 +20,7 @@ out = Console(highlight=False)
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    for command in (promote, approve, rollback, retire, publish, history, at, verify):
+    for command in (promote, approve, canary, rollback, retire, publish, history, at, verify):
         app.command()(command)
 
 
@@ -45,6 +45,20 @@ def approve(
     desk = _desk()
     done = desk.approve(_version(desk, recipe, version), role, _act(by, why), waive)
     out.print(f"{recipe} version {done.version} is signed for {role} until {done.expires:%Y-%m-%d}")
+
+
+def canary(
+    recipe: Model,
+    share: Annotated[float, typer.Option(help="Of the champion's requests; 0 ends it.")],
+    why: Why,
+    version: Version = None,
+    by: By = None,
+) -> None:
+    """Give a version (default: the challenger) a share of the champion's requests."""
+    desk = _desk()
+    done = desk.canary(_version(desk, recipe, version), share, _act(by, why))
+    out.print(f"{recipe} version {done.version} gets {share:.0%} of the requests")
+    _show_in_force(desk)
 
 
 def rollback(recipe: Model, why: Why, version: Version = None, by: By = None) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 from pydantic import BaseModel, ConfigDict
 
-from evals.intervals import rows_to_settle
 from evals.metrics import TITLES
 from evals.records import Contestant, Estimate, Scorecard
 from supply_chain.recipe.promote import Promote
@@ -297,6 +296,8 @@ def _settled(found: Estimate, limit: float) -> str:
     """Whether a failed check shows that the candidate is worse, or only that too few rows were asked."""
     if found.high < limit:
         return " It is worse: more rows would not change that."
+    from evals.intervals import rows_to_settle  # noqa: PLC0415 (scipy: a second)
+
     rows = rows_to_settle(found.mean, found.low, limit, found.n)
     if rows is None:
         return " The evidence is insufficient, and what was measured lies on the wrong side."

@@ -41,9 +41,9 @@ class _Line(BaseModel):
 
 
 class Moved(_Line):
-    """A version became champion, or left the fleet for good."""
+    """A version became champion, left the fleet for good, or gets a share of the champion's requests."""
 
-    action: Literal["promote", "rollback", "retire"]
+    action: Literal["promote", "rollback", "retire", "canary"]
     model: str
     version: int = Field(ge=1)
     replaced: int | None
@@ -51,7 +51,9 @@ class Moved(_Line):
     rival: int | None = None
     """The champion that a promoted version was compared with."""
     claims: Claims | None = None
-    """The evidence of a promotion."""
+    """The evidence of a promotion or a canary."""
+    share: float = Field(0.0, ge=0, lt=1)
+    """Of the champion's requests, to a canary; 0 ends it."""
 
 
 class Published(_Line):
@@ -202,6 +204,8 @@ class Standing:
     retired: frozenset[int] = frozenset()
     withdrawn: frozenset[int] = frozenset()
     """Rolled back from: only a person promotes them again."""
+    canary: tuple[int, float] | None = None
+    """Version and its share of the champion's requests, until the champion changes."""
     claims: dict[int, Claims] = field(default_factory=dict)
     decided: dict[int, Logged] = field(default_factory=dict)
     """The last entry about each version."""
@@ -216,18 +220,27 @@ class Standing:
         version = what.version
         decided = {**self.decided, version: logged} if logged else self.decided
         line = tuple(v for v in self.line if v != version)
+        claims = {**self.claims, version: what.claims} if what.claims else self.claims
+        if what.action == "canary":
+            canary = (version, what.share) if what.share else None
+            return replace(self, canary=canary, claims=claims, decided=decided)
         if what.action == "retire":
             champion = None if self.champion == version else self.champion
-            return replace(self, champion=champion, line=line, retired=self.retired | {version}, decided=decided)
+            canary = None if champion is None or (self.canary and self.canary[0] == version) else self.canary
+            retired = self.retired | {version}
+            return replace(self, champion=champion, line=line, retired=retired, canary=canary, decided=decided)
+        line, withdrawn = self._line_after(what, line)
+        return Standing(version, line, self.retired, withdrawn, None, claims, decided)
+
+    def _line_after(self, what: Moved, line: tuple[int, ...]) -> tuple[tuple[int, ...], frozenset[int]]:
+        """Former champions, and those that were rolled back from, after a promotion or a rollback."""
         if what.action == "rollback":
-            left = {*self.line[self.line.index(version) + 1 :], *([self.champion] if self.champion else [])}
-            line = self.line[: self.line.index(version)]
-            return replace(self, champion=version, line=line, withdrawn=self.withdrawn | left, decided=decided)
-        if self.champion is not None and self.champion != version:
+            at = self.line.index(what.version)
+            left = {*self.line[at + 1 :], *([self.champion] if self.champion else [])}
+            return self.line[:at], self.withdrawn | left
+        if self.champion is not None and self.champion != what.version:
             line = (*line, self.champion)
-        claims = {**self.claims, version: what.claims} if what.claims else self.claims
-        withdrawn = self.withdrawn - {version}
-        return replace(self, champion=version, line=line, withdrawn=withdrawn, claims=claims, decided=decided)
+        return line, self.withdrawn - {what.version}
 
 
 def standings(log: Iterable[Logged]) -> dict[str, Standing]:

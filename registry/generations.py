@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from registry.decisions import Logged, Published
@@ -57,6 +56,8 @@ def load_manifest(path: Path) -> RoutingManifest:
     try:
         return RoutingManifest.model_validate(data)
     except ValidationError:
+        from jsonschema import Draft202012Validator  # noqa: PLC0415 (only for a file that is none)
+
         faults = list(Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8"))).iter_errors(data))
         shown = "\n".join(f"  {'.'.join(map(str, f.absolute_path)) or 'manifest'}: {f.message[:200]}" for f in faults)
         raise InvalidInput(f"{path}: {len(faults)} faults against {SCHEMA.name}\n{shown}") from None

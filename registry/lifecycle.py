@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from evals.records import Scorecard
 from registry.aliases import follow
 from registry.approval import approve, bound_to, decline, missing
 from registry.decisions import RELEASES, Act, Approved, Declined, Log, Moved, Standing, standings, whoami
@@ -21,19 +20,18 @@ from registry.gate import Decision
 from registry.generations import PublishedManifest
 from registry.manifest import compose, put_in_force
 from registry.release import incumbent_of
+from registry.rivals import check_meanwhile, check_rival
 from registry.routing import FleetContent
 from registry.server import KEY, retried
 from registry.signing import Key
 from registry.verification import Live, verified
 from registry.versions import Release, release_of
-from supply_chain.errors import EvidenceMismatch, InvalidInput, Unavailable
+from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput, Unavailable
 from supply_chain.settings import Settings
 from supply_chain.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from registry.release import Incumbent
 
 Standings = dict[str, Standing]
 M = TypeVar("M", Moved, Moved | None)
@@ -56,6 +54,7 @@ class Desk:
         """
         act = act or Act(whoami(), release.headline)
         name, version = release.name, release.version
+        seen = self._seen(name)
         live = retried(self.settings, lambda client: _claimed(client, name, version))
         evidence = verified(live, self.store)
 
@@ -70,7 +69,7 @@ class Desk:
                 raise InvalidInput(unsigned)
             digest = evidence.artifact.digest
             rival = retried(self.settings, lambda client: incumbent_of(client, name, digest, self.settings))
-            _check_rival(live, evidence.scorecard.record, rival)
+            check_rival(live, evidence.scorecard.record, rival)
             return Moved(
                 action="promote",
                 model=name,
@@ -80,8 +79,36 @@ class Desk:
                 claims=live.claims,
             )
 
-        self._change(decide, act)
+        self._change(name, seen, decide, act)
         return retried(self.settings, lambda client: release_of(client, name, version))
+
+    def canary(self, release: Release, share: float, act: Act) -> Moved:
+        """Gives a version that may be promoted a share of the champion's requests; 0 ends it.
+
+        Raises what `promote` raises, and InvalidInput without a champion.
+        """
+        if not 0 <= share < 1:
+            raise InvalidInput(f"a canary's share lies between 0 and 1, found {share:g}")
+        name, version = release.name, release.version
+        seen = self._seen(name)
+        live = retried(self.settings, lambda client: _claimed(client, name, version))
+        evidence = verified(live, self.store)
+
+        def decide(now: Standings) -> Moved:
+            standing = now.get(name, Standing())
+            if share == 0 and (standing.canary is None or standing.canary[0] != version):
+                raise InvalidInput(f"{name} version {version} is no canary")
+            if standing.champion in (None, version):
+                raise InvalidInput(f"{name} version {version} needs another version as champion to be its canary")
+            if version in standing.retired:
+                raise InvalidInput(f"{name} version {version} is retired: change the recipe to make another version")
+            unsigned = self._unsigned(live, evidence) if share else None
+            if unsigned:
+                raise InvalidInput(unsigned)
+            told = {"model": name, "version": version, "replaced": standing.champion, "claims": live.claims}
+            return Moved.model_validate({"action": "canary", "share": share, **told})
+
+        return self._change(name, seen, decide, act)
 
     def waits(self, release: Release) -> str | None:
         """Why a program may not promote this release, or None."""
@@ -134,6 +161,7 @@ class Desk:
 
         Raises InvalidInput when there is none, EvidenceMismatch or CorruptData when it is not intact.
         """
+        seen = self._seen(name)
 
         def decide(now: Standings) -> Moved:
             standing = now.get(name, Standing())
@@ -145,10 +173,11 @@ class Desk:
             verified(Live(name, to, standing.claims[to]), self.store)
             return Moved(action="rollback", model=name, version=to, replaced=standing.champion)
 
-        return self._change(decide, act)
+        return self._change(name, seen, decide, act)
 
     def retire(self, name: str, act: Act, version: int | None = None) -> Moved:
         """Takes a version (by default the champion) out of the fleet for good. Raises InvalidInput."""
+        seen = self._seen(name)
 
         def decide(now: Standings) -> Moved:
             standing = now.get(name, Standing())
@@ -160,7 +189,7 @@ class Desk:
             retried(self.settings, lambda client: release_of(client, name, what))
             return Moved(action="retire", model=name, version=what, replaced=standing.champion)
 
-        return self._change(decide, act)
+        return self._change(name, seen, decide, act)
 
     def publish(self, act: Act | None = None) -> PublishedManifest:
         """Brings manifest and aliases up to the log: what a killed command left is done here."""
@@ -168,10 +197,21 @@ class Desk:
             now = standings(Log(self.settings.home).entries())
             return self._bring_up(now, self._compose(now), act or Act(whoami(), "published"))
 
-    def _change(self, decide: Callable[[Standings], M], act: Act) -> M:
+    def _seen(self, name: str) -> Standing | None:
+        """Where a model stands as its decision is taken, without waiting for those who are deciding."""
+        log = Log(self.settings.home)
+        try:
+            return standings(log.entries()).get(name)
+        except CorruptData:  # read between another's two writes; a damaged log fails again, under the lock
+            with self.store.locked(RELEASES):
+                return standings(log.entries()).get(name)
+
+    def _change(self, name: str, seen: Standing | None, decide: Callable[[Standings], M], act: Act) -> M:
+        """One decision. Of two about the same model at the same time the first holds, and the second learns of it."""
         log = Log(self.settings.home)
         with self.store.locked(RELEASES):
             now = standings(log.entries())
+            check_meanwhile(name, seen, now.get(name))
             what = decide(now)
             if what is None:
                 self._bring_up(now, self._compose(now), act)
@@ -199,12 +239,15 @@ class Desk:
 
 
 def champions_of(now: Standings) -> list[Live]:
-    """Every champion, as the log says."""
-    return [
-        Live(name, standing.champion, standing.claims[standing.champion])
-        for name, standing in sorted(now.items())
-        if standing.champion is not None
-    ]
+    """Every champion, and every canary behind its champion, as the log says."""
+    found = []
+    for name, standing in sorted(now.items()):
+        if standing.champion is not None:
+            found.append(Live(name, standing.champion, standing.claims[standing.champion]))
+        if standing.canary is not None:
+            version, share = standing.canary
+            found.append(Live(name, version, standing.claims[version], share))
+    return found
 
 
 def _claimed(client: "MlflowClient", name: str, version: int) -> Live:
@@ -213,16 +256,3 @@ def _claimed(client: "MlflowClient", name: str, version: int) -> Live:
     if client.get_run(current.run_id).data.tags.get(KEY) != current.tags["release"]:
         raise EvidenceMismatch(f"{name} version {version}: its tags are those of another release. Register it again.")
     return live
-
-
-def _check_rival(live: Live, card: Scorecard, rival: "Incumbent | None") -> None:
-    """The champion may have changed since the evaluation, or another process was faster."""
-    champion = card.contestant("champion")
-    measured, expected = champion.model_digest if champion else None, rival.artifact_digest if rival else None
-    if measured != expected:
-        today = f"version {rival.version} ({rival.artifact_digest[:12]})" if rival else "none"
-        then = f"the champion {measured[:12]}" if measured else "no champion"
-        raise EvidenceMismatch(
-            f"{live.name} version {live.version} was compared with {then}; the champion to compare with is "
-            f"{today}. Evaluate it against that one and register it again."
-        )

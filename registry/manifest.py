@@ -24,7 +24,7 @@ from registry.routing import (
     RoutingManifest,
 )
 from registry.signing import Key
-from registry.terms import Terms, fallbacks_of, flow_faults, term_faults, terms_of
+from registry.terms import ANY, Terms, fallbacks_of, flow_faults, term_faults, terms_of
 from registry.verification import Live, model_of, uri_of
 from registry.versions import Release
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
@@ -52,31 +52,32 @@ def entry_of(live: Live, fleet: Fleet, settings: Settings, store: Store) -> tupl
     """What a version would stand for in the manifest. Raises EvidenceMismatch or CorruptData that name it."""
     model = model_of(live, store, settings)
     terms = terms_of(model.origins, fleet.policy)
-    return model.model_copy(update=asdict(terms)), _route(model, live.claims.route, terms, fleet)
+    model = model.model_copy(update={**asdict(terms), "name": live.served_as})
+    return model, _route(model, live.claims.route, terms, fleet)
 
 
 def compose(champions: Sequence[Live | Release], fleet: Fleet, settings: Settings, store: Store) -> FleetContent:
     """What the next generation would say; nothing is written. Raises as `publish` does."""
-    models, routes, faults = [], [], []
+    entries: list[tuple[Live, Model, ModelRoute]] = []
+    faults = []
     for champion in sorted(champions, key=lambda champion: champion.name):
         try:
             live = Live.of(champion) if isinstance(champion, Release) else champion
-            model, route = entry_of(live, fleet, settings, store)
-            models.append(model)
-            routes.append(route)
+            entries.append((live, *entry_of(live, fleet, settings, store)))
         except (EvidenceMismatch, CorruptData) as error:
             faults.append(str(error))
     if faults:
         shown = "\n".join(f"  {fault}" for fault in faults)
         raise EvidenceMismatch(f"the manifest was not published: {len(faults)} champions cannot be verified\n{shown}")
-    _check_routes(models, routes, fleet)
+    _check_routes([(model, route) for _, model, route in entries], fleet, _canary_faults(entries))
+    own = {live.name: model for live, model, _ in entries if live.share is None}
     return FleetContent(
         fleet=fleet.name,
-        models=models,
-        routes=routes,
+        models=[model for _, model, _ in entries],
+        routes=_shared(entries),
         fallback=fleet.fallback,
         policy=fleet.policy,
-        router=_router(models, fleet, store),
+        router=_router(list(own.values()), fleet, store),
     )
 
 
@@ -154,16 +155,48 @@ def _route(model: Model, route: Route, terms: Terms, fleet: Fleet) -> ModelRoute
     )
 
 
-def _check_routes(models: list[Model], routes: list[ModelRoute], fleet: Fleet) -> None:
-    claimed: dict[str, list[str]] = defaultdict(list)
-    for route in routes:
-        claimed[route.task].append(route.candidates[0].model)
-    faults = [f"task {t!r} is claimed by {' and '.join(m)}" for t, m in claimed.items() if len(m) > 1]
+def _shared(entries: list[tuple[Live, Model, ModelRoute]]) -> list[ModelRoute]:
+    """The champions' routes; where there is a canary, it gets its share."""
+    canaries = {live.name: (live.share, model.name) for live, model, _ in entries if live.share is not None}
+    routes = []
+    for live, model, route in entries:
+        if live.share is not None:
+            continue
+        if live.name in canaries:
+            share, name = canaries[live.name]
+            both = [Candidate(model=model.name, weight=1 - share), Candidate(model=name, weight=share)]
+            route = route.model_copy(update={"candidates": both})  # noqa: PLW2901
+        routes.append(route)
+    return routes
+
+
+def _canary_faults(entries: list[tuple[Live, Model, ModelRoute]]) -> list[str]:
+    """A canary gets the champion's texts: it must be allowed to see them, and answer to the same name."""
+    faults, own = [], {live.name: (model, route) for live, model, route in entries if live.share is None}
+    for live, model, route in entries:
+        if live.share is None:
+            continue
+        if model.name in own:
+            faults.append(f"recipe {model.name!r} bears the name of {live.name}'s canary")
+        champion, route_before = own[live.name]
+        if champion.zone not in (ANY, model.zone):
+            way = f"{champion.name} -> {model.name}"
+            faults.append(f"{way}: text would leave zone {champion.zone} for its canary (zone {model.zone})")
+        if route.task != route_before.task:
+            faults.append(f"{model.name} answers {route.task!r}, {live.name} {route_before.task!r}: no canary of it")
+    return faults
+
+
+def _check_routes(entries: list[tuple[Model, ModelRoute]], fleet: Fleet, faults: list[str]) -> None:
+    claimed: dict[str, set[str]] = defaultdict(set)
+    for model, route in entries:
+        claimed[route.task].add(model.mlflow.name)
+    faults += [f"task {t!r} is claimed by {' and '.join(sorted(m))}" for t, m in claimed.items() if len(m) > 1]
     last = fleet.fallback.name
     faults += [f"task {t!r} bears the name of the fleet's fallback" for t in claimed if t == last]
-    faults += [f"recipe {m.name!r} bears the name of the fleet's fallback" for m in models if m.name == last]
+    faults += [f"recipe {m.name!r} bears the name of the fleet's fallback" for m, _ in entries if m.name == last]
     flows = {}
-    for model, route in zip(models, routes, strict=True):
+    for model, route in entries:
         faults += term_faults(model.name, route.task, model.origins, fleet.policy)
         flows[model.name] = (Terms(model.use, model.sensitivity, model.zone), route.fallbacks)
     faults += flow_faults(flows, fleet)

@@ -53,7 +53,7 @@ def live_rows(found: PublishedManifest, settings: Settings) -> list[dict[str, An
     decided = {name: standing.decided for name, standing in standings(log).items()}
     rows = []
     for model in found.manifest.models:
-        logged = decided.get(model.name, {}).get(model.mlflow.version)
+        logged = decided.get(model.mlflow.name, {}).get(model.mlflow.version)
         rows.append(
             {
                 "model": model.name,
@@ -83,7 +83,7 @@ def verify_all(settings: Settings, store: Store) -> tuple[int, int, int]:
     faults += retried(settings, lambda client: drift(client, now))
     if faults:
         raise EvidenceMismatch(f"{len(faults)} faults:\n" + "\n".join(f"  {fault}" for fault in faults))
-    return len(champions_of(now)), len(log), len(links(settings))
+    return sum(live.share is None for live in champions_of(now)), len(log), len(links(settings))
 
 
 def _sentence(what: Decided) -> str:
@@ -94,6 +94,9 @@ def _sentence(what: Decided) -> str:
     if isinstance(what, Approved):
         waived = f", waiving {'; '.join(what.waivers)}" if what.waivers else ""
         return f"signed {what.model} version {what.version} as {what.role} until {what.expires:%Y-%m-%d}{waived}"
+    if what.action == "canary":
+        told = f"send {what.share:.0%} of its requests to" if what.share else "end the canary of"
+        return f"{what.model}: {told} version {what.version}"
     replaced = f" in place of version {what.replaced}" if what.replaced and what.replaced != what.version else ""
     words = {"promote": "promoted", "rollback": "rolled back to", "retire": "retired"}
     return f"{words[what.action]} {what.model} version {what.version}{replaced if what.action != 'retire' else ''}"

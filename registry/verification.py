@@ -33,11 +33,18 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Live:
-    """A version that is, or is about to be, champion."""
+    """A version that is, or is about to be, champion, or its canary."""
 
     name: str
     version: int
     claims: Claims
+    share: float | None = None
+    """A canary's share of the champion's requests; None for a champion."""
+
+    @property
+    def served_as(self) -> str:
+        """Its name in the manifest: a canary's has its version behind it."""
+        return self.name if self.share is None else f"{self.name}_v{self.version}"
 
     @classmethod
     def of(cls, release: Release) -> "Live":

@@ -9,6 +9,7 @@ from supply_chain.errors import InvalidInput
 
 TARGETS = {
     "litellm": "litellm:compile_litellm",
+    "litellm-plugin": "litellm_plugin:compile_litellm_plugin",
     "llama-swap": "llama_swap:compile_llama_swap",
     "ollama": "ollama:compile_ollama",
     "vllm": "vllm:compile_vllm",

@@ -6,6 +6,7 @@ Rules, then the classifier, then what each one may and can do, then health and l
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from registry.generations import load_manifest
 from registry.router.classifier import TENSORS, TEXTS, Classifier
-from registry.routing import Model, ModelRoute, RoutingManifest
+from registry.routing import Candidate, Model, ModelRoute, RoutingManifest
 from registry.signing import verify
 from registry.terms import ANY, LEVELS, NOBODY
 from supply_chain.errors import CorruptData, InvalidInput, Unavailable
@@ -40,6 +41,8 @@ class Context:
     """Models that do not answer now."""
     load: Mapping[str, float] = field(default_factory=dict)
     """Share of each server's capacity in use; among candidates the least loaded answers."""
+    request: str | None = None
+    """A request's or session's id: the candidates share such requests by weight, and one id always gets the same."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Router:
             able += [] if why else [candidate]
             reasons += [f"{candidate.model}: {why}"] if why else []
         if able:
-            best = min(able, key=lambda c: (context.load.get(c.model, 0.0), -c.weight, c.model))
+            best = _share(able, route.task, context)
             return replace(so_far, model=best.model, reasons=(*reasons, f"{best.model}: chosen"))
         tokens = len(text) / _CHARACTERS_A_TOKEN
         first = self._models[route.candidates[0].model]
@@ -191,6 +194,19 @@ class Router:
         if context.max_usd_per_1k is not None and model.usd_per_1k.mean > context.max_usd_per_1k:
             return f"costs ${model.usd_per_1k.mean:g} for 1,000"
         return _outside(model.zone, context.zone)
+
+
+def _share(able: list[Candidate], task: str, context: Context) -> Candidate:
+    """By load where the caller knows it; else by weight, at a place in the shares that the request's id gives."""
+    if context.request is None or any(context.load.get(c.model) for c in able):
+        return min(able, key=lambda c: (context.load.get(c.model, 0.0), -c.weight, c.model))
+    digest = sha256(f"{task}\0{context.request}".encode("utf-8", "replace")).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64 * sum(c.weight for c in able)
+    for candidate in able:
+        place -= candidate.weight
+        if place < 0:
+            return candidate
+    return able[-1]
 
 
 def _local(uri: str) -> Path:

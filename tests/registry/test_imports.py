@@ -8,6 +8,7 @@ from supply_chain.settings import PROJECT
 LIGHT = [
     "adapters", "aliases", "approval", "bom", "canonical", "card", "checks", "decisions", "delivery", "documents",
     "evidence", "fleet", "gate", "generations", "lifecycle", "mail", "manifest", "package", "past", "release",
+    "rivals",
     "routing", "seen", "server", "signing", "terms", "tracking", "verification", "versions",
 ]  # fmt: skip
 

@@ -3,13 +3,13 @@
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from registry.decisions import FILE, HEAD, Act, Log, Moved, Published
+from registry.decisions import FILE, HEAD, RELEASES, Act, Log, Moved, Published
 from registry.generations import CURRENT, folder, history
 from registry.past import live_at, live_rows, log_rows, verified_log, verify_all
 from registry.release import Release, releases
@@ -187,6 +187,29 @@ def test_concurrent_promoters_stand_in_one_order(chain: Chain):
     assert sorted(e.entry.what.model for e in log if isinstance(e.entry.what, Moved)) == ["m0", "m1", "m2", "m3"]
     assert served(chain) == {f"m{i}": 1 for i in range(4)}
     assert verify_all(chain.settings, chain.store) == (4, 8, 4)
+
+
+def test_of_two_decisions_at_once_one_wins_and_the_other_says_so(chain: Chain):
+    """Both commands start while version 3 serves; without a word, the second would roll back to version 1."""
+    for salt in ("", "b", "c"):
+        chain.promote(chain.release(salt))
+    said = []
+
+    def rollback(who: str) -> None:
+        try:
+            chain.desk.rollback("tiny_reviews", Act(who, "worse"))
+        except InvalidInput as error:
+            said.append((who, str(error)))
+
+    with ThreadPoolExecutor(2) as pool:
+        with chain.store.locked(RELEASES):  # held until both have looked
+            both = [pool.submit(rollback, who) for who in ("ada", "bob")]
+            wait(both, timeout=3)
+        wait(both)
+    (told,) = said
+    winner = {"ada": "bob", "bob": "ada"}[told[0]]
+    assert f"tiny_reviews was changed meanwhile: {winner} did rollback version 2 (entry 7: worse)" in told[1]
+    assert served(chain) == {"tiny_reviews": 2}
 
 
 def test_bytes_are_read_once_until_touched(chain: Chain, two, monkeypatch: pytest.MonkeyPatch):
