@@ -3,25 +3,38 @@
 from typing import Any
 
 from assets.launch import Workshop
+from evals.choice import choose
 from evals.keys import baseline_key, model_key
 from registry.release import incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
-from supply_chain.records import Artifact, Predictions
+from supply_chain.records import Artifact, Parity, Predictions
 from supply_chain.store import Stored
 
 
 def contestants(
-    job: Job, merged: Stored[Artifact], quantized: Stored[Artifact], shop: Workshop
+    job: Job,
+    merged: Stored[Artifact],
+    artifacts: list[Stored[Artifact]],
+    parity: list[Stored[Parity]],
+    shop: Workshop,
 ) -> list[Stored[Predictions]]:
-    """Answers of baselines, untuned base, specialist, current champion (if any) and the 4-bit candidate.
+    """Answers of baselines, untuned base, specialist, every format and the current champion (if any).
 
     The champion answers the same rows as the candidate, even when the data has changed since. Raises
-    EvidenceMismatch when its bytes are gone.
+    EvidenceMismatch when its bytes are gone, or when a format's parity was not checked.
     """
+    unchecked = {a.digest for a in artifacts} - {p.record.artifact_digest for p in parity}
+    if unchecked:
+        raise EvidenceMismatch(
+            f"artifact {min(unchecked)[:12]} was not compared with the training: materialize parity, then go on"
+        )
     answers = [_baseline(name, job, shop) for name in job.recipe.evaluate.baselines]
     models: dict[str, Stored[Any]] = {"base": job.base, "specialist": merged}
-    rival = incumbent(job.recipe.name, quantized.digest, job.settings)
+    models |= {stored.record.format: stored for stored in artifacts}
+    answers += [_model(name, model, job, shop) for name, model in models.items()]
+    chosen = choose(job.recipe, job.splits, answers, job.settings.seed).contestant
+    rival = incumbent(job.recipe.name, models[chosen].digest, job.settings)
     if rival is not None:
         found = job.store.find(Artifact, rival.artifact_key)
         if found is None or found.digest != rival.artifact_digest:
@@ -29,9 +42,8 @@ def contestants(
                 f"{job.recipe.name} version {rival.version} is champion, but its bytes ({rival.artifact_digest[:12]}) "
                 "are not in the store, so that the candidate cannot be compared with it: restore the store"
             )
-        models["champion"] = found
-    models[job.recipe.quantize[0].scheme] = quantized
-    return [*answers, *(_model(name, model, job, shop) for name, model in models.items())]
+        answers.append(_model("champion", found, job, shop))
+    return answers
 
 
 def _baseline(name: str, job: Job, shop: Workshop) -> Stored[Predictions]:

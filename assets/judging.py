@@ -10,6 +10,7 @@ from assets.contest import contestants
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
+from evals.choice import choose
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
@@ -26,16 +27,15 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
 
     @dg.asset(
         kinds={"lm-eval"},
-        ins=ins_of(recipe, "base", "splits", "merged_model", "quantized_model"),
+        ins=ins_of(recipe, "base", "splits", "merged_model", "artifacts", "parity"),
         **common(recipe, recipe.evaluate, recipe.prompt),
     )
-    def predictions(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, quantized_model: Any
-    ) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
         with explained():
-            job = Job(recipe, base, splits, settings, store)
-            answers = contestants(job, merged_model, quantized_model, Workshop(project, context, pipes))
+            job = Job(recipe, inputs["base"], inputs["splits"], settings, store)
+            made = (inputs["merged_model"], inputs["artifacts"], inputs["parity"])
+            answers = contestants(job, *made, Workshop(project, context, pipes))
         version = identity("predictions", 1, parts=[stored.digest for stored in answers])
         return dg.MaterializeResult(
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
@@ -45,8 +45,16 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
     def scorecard(splits: Any, predictions: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
-            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store)
-        return about.made(stored, about.scorecard(stored))
+            candidate = choose(recipe, splits, predictions, settings.seed)
+            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store)
+        return about.made(stored, {**about.scorecard(stored), "candidate": candidate.sentence})
+
+    @dg.asset(kinds={"safetensors"}, ins=ins_of(recipe, "artifacts", "scorecard"), **common(recipe, recipe.choose))
+    def quantized_model(artifacts: Any, scorecard: Any) -> dg.MaterializeResult:
+        """The format that was judged: what is registered and served."""
+        with explained():
+            stored = next(a for a in artifacts if a.record.format == scorecard.record.candidate)
+        return about.made(stored, about.artifact(stored))
 
     @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
     def decision(scorecard: Any) -> dg.MaterializeResult:
@@ -71,4 +79,4 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, scorecard, decision, report)
+    yield from (predictions, scorecard, quantized_model, decision, report)

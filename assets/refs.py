@@ -5,12 +5,12 @@ from pydantic import BaseModel, ConfigDict
 from evals.records import Report, Scorecard
 from registry.gate import Decision
 from supply_chain.errors import InvalidInput
-from supply_chain.records import Artifact, BaseModelRecord, Curated, DataCard, Predictions, Splits, Trained
+from supply_chain.records import Artifact, BaseModelRecord, Curated, DataCard, Parity, Predictions, Splits, Trained
 from supply_chain.store import Record, Store, Stored
 
 _DATA = (Curated, Splits, DataCard)
 _MODELS = (BaseModelRecord, Trained, Artifact)
-_EVIDENCE = (Predictions, Scorecard, Decision, Report)
+_EVIDENCE = (Parity, Predictions, Scorecard, Decision, Report)
 KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (*_DATA, *_MODELS, *_EVIDENCE)}
 
 

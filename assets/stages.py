@@ -8,6 +8,7 @@ from registry.tracking import MlflowTracker
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.job import Job
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.quantize import Quantize
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 
@@ -43,7 +44,15 @@ def _quantized(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> S
     from supply_chain.artifacts import quantize  # noqa: PLC0415
 
     job = _job(settings, inputs, options)
-    return quantize(job, inputs["merged"], job.recipe.quantize[0])
+    return quantize(job, inputs["merged"], _scheme(job, options))
+
+
+def _parity(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.parity import Line, check_parity  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    line = Line(job, inputs["adapter"], inputs["merged"], inputs["artifact"], _scheme(job, options))
+    return check_parity(line, job.store)
 
 
 def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
@@ -55,7 +64,7 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.answering import predict_model  # noqa: PLC0415
-    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+    from supply_chain.opening import serving_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()
     return predict_model(
@@ -65,7 +74,7 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
         model.size_bytes,
         job.splits,
         job.recipe,
-        scoring_compute(settings),
+        serving_compute(model.path, settings),
         settings.seed,
         job.store,
     )
@@ -76,11 +85,16 @@ def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
 
 
+def _scheme(job: Job, options: dict[str, Any]) -> Quantize:
+    return next(scheme for scheme in job.recipe.quantize if scheme.name == options["scheme"])
+
+
 _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "base": _base,
     "adapter": _adapter,
     "merged": _merged,
     "quantized": _quantized,
+    "parity": _parity,
     "baseline": _baseline,
     "model": _model,
 }

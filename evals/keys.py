@@ -34,6 +34,6 @@ def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], reci
     prompt = Renderer(recipe.prompt, tuple(splits.record.labels), task=recipe.task).sha256
     if contestant == "base" and spec.shots:
         rows["shots"] = spec.shots
-    if contestant in {scheme.scheme for scheme in recipe.quantize} and spec.perturbations:
+    if contestant in {scheme.name for scheme in recipe.quantize} and spec.perturbations:
         rows |= {"perturbations": spec.perturbations, "perturbed_rows": spec.perturbed_rows}
     return identity("predictions", VERSION, contestant=contestant, model=model_digest, prompt=prompt, **rows)

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evals.drawing import Axis, reliability_plot, risk_plot
+from evals.frontier import frontiers
 from evals.kpi import mistake_prices, pricing
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
@@ -23,7 +24,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 6
+VERSION = 7
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -158,6 +159,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict,
         "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
+        "hop_axis": Axis.around([d.estimate for d in card.hops], 0.05, zero=True) if card.hops else None,
+        "frontiers": frontiers(card),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
         "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,

@@ -10,7 +10,7 @@ from supply_chain.recipe.quantize import Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 5, "quantized": 5}
+VERSIONS = {"adapter": 4, "merged": 6, "quantized": 6, "parity": 1}
 
 
 def adapter_key(job: Job) -> str:
@@ -51,5 +51,24 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         scheme=scheme,
         splits=job.splits.digest,
         escalation=job.recipe.evaluate.escalation,
+        seed=job.settings.seed,
+    )
+
+
+def parity_key(
+    job: Job, scheme: Quantize, adapter: Stored[Trained], merged: Stored[Artifact], artifact: Stored[Artifact]
+) -> str:
+    """What decides the outcome of the checks between training and one artifact."""
+    return identity(
+        "parity",
+        VERSIONS["parity"],
+        adapter=adapter.digest,
+        merged=merged.digest,
+        artifact=artifact.digest,
+        made_from=artifact.record.made_from,
+        base=job.base.digest,
+        splits=job.splits.digest,
+        prompt=job.prompt_sha256,
+        bound=scheme.shift_bound,
         seed=job.settings.seed,
     )

@@ -11,7 +11,7 @@ from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import PlainPrompt, Prompt
-from supply_chain.recipe.quantize import BnbNf4, Quantize
+from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task, misfits
@@ -41,7 +41,10 @@ class Recipe(Part):
     """Name in `base_models.yaml`."""
     prompt: Prompt = PlainPrompt()
     train: Train
-    quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1, max_length=1)
+    quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1)
+    """Every format is made, checked and measured; the first is the candidate, unless `choose` says which."""
+    choose: Choose | None = Field(None, exclude_if=lambda value: value is None)
+    """`smallest within 1 point` of full precision's metric, or `fastest under 200 MB`: picks from what was measured."""
     evaluate: Evaluate
     promote: Promote
     route: Route
@@ -65,6 +68,7 @@ class Recipe(Part):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
+        found += quantize_faults(self.quantize, self.train.method in {"head", "distill"})
         if found:
             raise ValueError("; ".join(found))
         return self
