@@ -1,6 +1,6 @@
 # make run: the main job on a fresh machine.  make test: the tests.  make ui: the Dagster UI.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint ui clean
+.PHONY: help setup run test test-all lint ui validators clean
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
@@ -22,11 +22,14 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $@
 
 $(EXTRAS): $(STAMP)
-	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,gguf]'
+	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint,gguf]'
 	touch $@
 
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)
 	$(VENV)/bin/supply-chain run $(RECIPE)
+
+validators: setup ## KServe's models, which the tests of its compiler use if they are there
+	$(PIP) -q --no-deps --target .validators kserve==0.21.0
 
 ui: setup ## open the assets and runs in the Dagster UI on port 3000
 	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml
@@ -37,10 +40,10 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/mypy
 
 test: $(EXTRAS) lint ## lint, types and the tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m "not slow"
 
 test-all: $(EXTRAS) lint ## the slow tests, too
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 clean: ## remove everything that was made here, but not .venv
 	rm -rf .supply_chain

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from registry.release import Release
 from supply_chain.records import Artifact, BaseModelRecord, Curated, LossPoint, Parity, Predictions, Splits, Trained
 from supply_chain.settings import Settings
 from supply_chain.store import Stored
+from supply_chain.trials import Searched
 
 Metadata = dict[str, Any]
 SOURCE_VERSION = "source version"
@@ -46,7 +48,10 @@ def splits(stored: Stored[Splits]) -> Metadata:
     """Rows by split and label."""
     record = stored.record
     rows = [(name, *(counts.get(label, 0) for label in record.labels)) for name, counts in record.rows.items()]
+    before = record.succession
+    taken = {f"taken over: {name}": value for name, value in before.model_dump().items() if value} if before else {}
     return {
+        **taken,
         "dagster/row_count": sum(json.loads((stored.path / "proof.json").read_text())["rows"].values()),
         "rows by label": _table(("split", *record.labels), rows),
         "groups": _table(("split", "groups"), list(record.groups.items())),
@@ -66,6 +71,33 @@ def base(stored: Stored[BaseModelRecord]) -> Metadata:
     }
 
 
+def searched(stored: Stored[Searched]) -> Metadata:
+    """Every trial with its values and what came of it."""
+    record = stored.record
+    keys = tuple(record.values)
+    rows = [
+        (
+            t.number,
+            t.outcome,
+            _rounded(t.best),
+            *(str(t.values[k]) for k in keys),
+            len(t.measured),
+            t.seconds / 60,
+            t.why,
+        )
+        for t in record.trials
+    ]
+    return {
+        "trials": _table(("trial", "outcome", record.metric, *keys, "measurements", "minutes", "why"), rows),
+        "best trial": record.best,
+        f"best {record.metric} (validation)": record.value,
+        "best values": dg.MetadataValue.json(record.values),
+        "outcomes": ", ".join(f"{n} {outcome}" for outcome, n in Counter(t.outcome for t in record.trials).items()),
+        "minutes": round(sum(t.seconds for t in record.trials) / 60, 1),
+        "MLflow run": record.tracking_run or "none",
+    }
+
+
 def adapter(stored: Stored[Trained]) -> Metadata:
     """Loss curve, duration and the arithmetic that was chosen."""
     record, spent = stored.record, stored.record.compute
@@ -76,11 +108,13 @@ def adapter(stored: Stored[Trained]) -> Metadata:
         "examples": record.examples,
         "minutes": round(record.seconds / 60, 1),
         "method": record.method,
+        "went on from": record.champion or "the base",
         "trained parameters": record.trained_parameters,
         "validation": ", ".join(f"{p.value:.3f} (step {p.step})" for p in record.validation) or "not measured",
         "kept step": record.kept_step or record.steps,
         "compute": f"{spent.dtype}, {spent.attention} attention, {spent.threads} threads on {spent.device}",
         "MLflow run": record.tracking_run or "none",
+        **({"teacher's answers (USD)": round(record.teacher_usd, 4)} if record.teacher_usd is not None else {}),
     }
 
 
@@ -182,6 +216,10 @@ def loss_curve(losses: list[LossPoint]) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return f"![training loss](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _table(columns: tuple[str, ...], rows: list[Any]) -> dg.TableMetadataValue:

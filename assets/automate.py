@@ -8,7 +8,6 @@ from typing import Any
 import dagster as dg
 
 from assets.about import SOURCE_VERSION
-from assets.chain import is_trained
 from assets.fleet import MANIFEST
 from assets.project import Project
 from assets.runs import RECIPE, busy
@@ -24,8 +23,6 @@ _POLL_S = 30
 def selection_of(recipe: Recipe) -> dg.AssetSelection:
     """What one run of a recipe makes; a teacher is made with it, unless it was made before."""
     own = dg.AssetSelection.groups(recipe.name)
-    if not is_trained(recipe):
-        return own
     teacher = teacher_key_of(recipe)
     taught = dg.AssetSelection.assets(teacher).upstream() if teacher else own
     return own | taught | dg.AssetSelection.assets(base_key_of(recipe.base))

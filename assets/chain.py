@@ -1,6 +1,7 @@
 """One recipe's assets: from curated data to the champion."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from assets.launch import Workshop, explained
 from assets.progress import show_download
 from assets.project import Project
 from assets.shipping import shipping_assets
+from assets.succession import split_parts, succeeded
 from assets.wiring import Pipes, common, ins_of, teacher_key_of
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
@@ -19,21 +21,16 @@ from supply_chain.data.source import locate
 from supply_chain.data.split import split
 from supply_chain.formats.extras import check_extras
 from supply_chain.job import Job
-from supply_chain.keys import adapter_key, merged_key
+from supply_chain.keys import adapter_key, merged_key, search_key
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.tasks import METRICS
 from supply_chain.records import Artifact, Trained
+from supply_chain.trials import Searched, chosen
 
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
-    """The assets of one recipe, in the order in which data flows; generation ends with its data so far."""
-    rooms = (_data, _models, format_assets, evidence_assets, shipping_assets) if is_trained(recipe) else (_data,)
+    """The assets of one recipe, in the order in which data flows."""
+    rooms = (_data, _models, format_assets, evidence_assets, shipping_assets)
     return [asset for room in rooms for asset in room(recipe, project)]
-
-
-def is_trained(recipe: Recipe) -> bool:
-    """Whether the chain can train and score this recipe's task."""
-    return bool(METRICS[recipe.task])
 
 
 def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
@@ -47,11 +44,12 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = curate(recipe.data, source, store)
         return about.made(stored, about.curated(stored, source.version))
 
-    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, recipe.data.split))
+    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, *split_parts(recipe)))
     def splits(curated_data: Any) -> dg.MaterializeResult:
-        """Train, validation and test rows, whole groups on one side, proven free of leaks."""
+        """Train, validation and test rows, whole groups on one side, proven free of leaks; the train rows with
+        corrections and a replay of earlier ones where the recipe asks for it."""
         with explained():
-            stored = split(curated_data, recipe.data.split, settings.seed, store)
+            stored = succeeded(recipe, split(curated_data, recipe.data.split, settings.seed, store), project)
         return about.made(stored, about.splits(stored))
 
     @dg.asset(kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"), **common(recipe))
@@ -67,21 +65,41 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
 def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     options = {"recipe": recipe.model_dump(mode="json")}
     taught = ["teacher"] if teacher_key_of(recipe) else []
+    sought = ["search"] if recipe.search else []
 
     def job_of(inputs: dict[str, Any]) -> Job:
         return Job(recipe, inputs["base"], inputs["splits"], project.settings, project.store, inputs.get("teacher"))
 
     @dg.asset(
-        kinds={"pytorch"},
+        name="search",
+        kinds={"optuna"},
         ins=ins_of(recipe, "base", "splits", *taught),
+        **common(recipe, recipe.train, recipe.search, recipe.prompt, recipe.evaluate.metric),
+    )
+    def tried(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+        """Trains with other values of `train`, measured on validation rows; a killed search goes on where it was."""
+        with explained():
+            shop = Workshop(project, context, pipes)
+            stored = shop.make(Searched, search_key(job_of(inputs)), "search", inputs, options)
+        return about.made(stored, about.searched(stored))
+
+    if recipe.search:
+        yield tried
+
+    @dg.asset(
+        kinds={"pytorch"},
+        ins=ins_of(recipe, "base", "splits", *taught, *sought),
         **common(recipe, recipe.train, recipe.prompt),
     )
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
             check_extras(recipe)
-            shop = Workshop(project, context, pipes)
-            stored = shop.make(Trained, adapter_key(job_of(inputs)), "adapter", inputs, options)
+            shop, found = Workshop(project, context, pipes), inputs.pop("search", None)
+            job = job_of(inputs)
+            job = replace(job, recipe=chosen(recipe, found.record)) if found else job
+            given = {"recipe": job.recipe.model_dump(mode="json")}
+            stored = shop.make(Trained, adapter_key(job), "adapter", inputs, given)
         return about.made(stored, about.adapter(stored))
 
     @dg.asset(kinds={"safetensors"}, ins=ins_of(recipe, "base", "splits", "adapter", *taught), **common(recipe))

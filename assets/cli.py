@@ -55,10 +55,9 @@ def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; defa
 @app.command()
 def run(recipe: Name) -> None:
     """Run a recipe's chain: data, training, quantization, evaluation, gate, registry, manifest."""
-    from assets.chain import is_trained
     from assets.project import Project
     from assets.run import run_manifest, run_recipe
-    from assets.show import show_data, show_outcome
+    from assets.show import show_outcome
 
     project = Project.here()
     loaded = project.recipe(recipe)
@@ -67,9 +66,6 @@ def run(recipe: Name) -> None:
     if outcome.failed is not None and not gate_refused:
         bad = outcome.failed.error.startswith(("Invalid", "Corrupt"))
         _fail(f"{outcome.failed.step}: {outcome.failed.message}", 2 if bad else 1)
-    if not is_trained(loaded):
-        show_data(loaded, project, out)
-        return
     manifest = run_manifest(project)
     if manifest.failed is not None:
         _fail(f"{manifest.failed.step}: {manifest.failed.message}", 1)
@@ -139,17 +135,23 @@ def manifest(context: typer.Context, as_json: Json = False) -> None:
 
 
 @manifest_app.command("compile")
-def manifest_compile(target: Annotated[str, typer.Argument(metavar="litellm")]) -> None:
-    """The manifest in force as another system's configuration, on standard output; what it loses, on standard error."""
-    from registry.compilers.litellm import compile_litellm
+def manifest_compile(
+    target: Annotated[str, typer.Argument(help="litellm, llama-swap, ollama, vllm, kserve, …")],
+    to: Annotated[Path | None, typer.Option("--out", help="A folder for the files; default: standard output.")] = None,
+) -> None:
+    """The manifest in force as another system's configuration; what it loses, on standard error."""
+    from registry.compilers import compiler
     from registry.generations import CURRENT, folder, load_manifest
     from supply_chain.settings import load_settings
+    from supply_chain.store import write_atomically
 
-    compilers = {"litellm": compile_litellm}
-    if target not in compilers:
-        raise InvalidInput(f"no compiler for {target!r}; there are: {', '.join(compilers)}")
-    compiled = compilers[target](load_manifest(folder(load_settings()) / CURRENT))
-    sys.stdout.write(compiled.text)
+    compiled = compiler(target)(load_manifest(folder(load_settings()) / CURRENT))
+    if to is None:
+        sys.stdout.write(compiled.text)
+    else:
+        for name, text in compiled.files.items():
+            write_atomically(to / name, text)
+            err.print(f"wrote {_escaped(str(to / name))}", soft_wrap=True)
     for sentence in compiled.lost:
         err.print(f"[yellow]lost[/] {_escaped(sentence)}", soft_wrap=True)
 

@@ -5,11 +5,11 @@ from typing import Any
 from assets.launch import Workshop
 from evals.choice import choose
 from evals.keys import baseline_key, model_key
-from registry.release import incumbent
+from registry.release import Incumbent, incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
 from supply_chain.records import Artifact, Parity, Predictions
-from supply_chain.store import Stored
+from supply_chain.store import Store, Stored
 
 
 def contestants(
@@ -36,14 +36,19 @@ def contestants(
     chosen = choose(job.recipe, job.splits, answers, job.settings.seed).contestant
     rival = incumbent(job.recipe.name, models[chosen].digest, job.settings)
     if rival is not None:
-        found = job.store.find(Artifact, rival.artifact_key)
-        if found is None or found.digest != rival.artifact_digest:
-            raise EvidenceMismatch(
-                f"{job.recipe.name} version {rival.version} is champion, but its bytes ({rival.artifact_digest[:12]}) "
-                "are not in the store, so that the candidate cannot be compared with it: restore the store"
-            )
-        answers.append(_model("champion", found, job, shop))
+        answers.append(_model("champion", weights_of(rival, job.recipe.name, job.store), job, shop))
     return answers
+
+
+def weights_of(rival: Incumbent, name: str, store: Store) -> Stored[Artifact]:
+    """A champion's stored weights. Raises EvidenceMismatch when its bytes are gone."""
+    found = store.find(Artifact, rival.artifact_key)
+    if found is None or found.digest != rival.artifact_digest:
+        raise EvidenceMismatch(
+            f"{name} version {rival.version} is champion, but its bytes ({rival.artifact_digest[:12]}) "
+            "are not in the store, so that nothing can be compared with it or go on from it: restore the store"
+        )
+    return found
 
 
 def _baseline(name: str, job: Job, shop: Workshop) -> Stored[Predictions]:

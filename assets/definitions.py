@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.automate import schedules, sensors
-from assets.chain import is_trained, recipe_assets
+from assets.chain import recipe_assets
 from assets.console import console_logger
 from assets.fleet import base_asset, faulty_asset, manifest_asset
 from assets.io_manager import ReferenceIOManager
@@ -17,16 +17,15 @@ def build(project: Project) -> dg.Definitions:
     """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
     project.dagster_home()
     recipes, faulty = read_recipes(project)
-    trained = [recipe for recipe in recipes if is_trained(recipe)]
-    taught = {r.train.teacher.base for r in trained if isinstance(r.train, DistillTrain) and r.train.teacher.base}
-    bases = sorted({recipe.base for recipe in trained} | taught)
+    taught = {r.train.teacher.base for r in recipes if isinstance(r.train, DistillTrain) and r.train.teacher.base}
+    bases = sorted({recipe.base for recipe in recipes} | taught)
     assets = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
         assets=[
             *(base_asset(project.catalogue.get(name), project) for name in bases),
             *assets,
             *(faulty_asset(name, error) for name, error in faulty.items()),
-            manifest_asset([recipe.name for recipe in trained], project),
+            manifest_asset([recipe.name for recipe in recipes], project),
         ],
         schedules=schedules(recipes),
         sensors=sensors(recipes, project),

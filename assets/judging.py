@@ -11,6 +11,7 @@ from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
 from evals.choice import choose
+from evals.judgement import try_all
 from evals.report import render_report
 from evals.scorecard import score
 from registry.gate import judge, verdict
@@ -46,7 +47,8 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
             candidate = choose(recipe, splits, predictions, settings.seed)
-            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store)
+            trial = try_all(recipe, splits, predictions, settings, store)
+            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, trial)
         return about.made(stored, {**about.scorecard(stored), "candidate": candidate.sentence})
 
     @dg.asset(kinds={"safetensors"}, ins=ins_of(recipe, "artifacts", "scorecard"), **common(recipe, recipe.choose))

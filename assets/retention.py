@@ -11,8 +11,9 @@ from assets.project import Project
 from assets.refs import KINDS
 from registry.decisions import Log, Standing, standings
 from registry.release import releases
-from supply_chain.records import BaseModelRecord
-from supply_chain.store import ENTRY
+from supply_chain.records import Artifact, BaseModelRecord, Trained
+from supply_chain.store import ENTRY, Store
+from supply_chain.succession import line_of
 
 _SCRATCH = ("work", "tmp")
 
@@ -64,6 +65,20 @@ def _released(project: Project) -> Iterator[tuple[str, str]]:
             claims = release.claims()
             for kind in ("artifact", "scorecard", "decision", "report"):
                 yield kind, getattr(claims, kind).key
+            if release.version == standing.champion:
+                yield from _line(claims.artifact.key, project.store)
+
+
+def _line(key: str, store: Store) -> Iterator[tuple[str, str]]:
+    """What a next version may go on from: the champion's weights before 4 bits, and its line's training and rows."""
+    champion = store.find(Artifact, key)
+    full = store.of_digest(Artifact, champion.record.made_from) if champion else None
+    if champion is None or full is None or store.of_digest(Trained, full.record.made_from) is None:
+        return  # it was cleaned away before: nothing goes on from it
+    yield full.record.kind, full.key
+    for ancestor in line_of(champion, store):
+        for stored in (ancestor.artifact, ancestor.trained, ancestor.splits):
+            yield stored.record.kind, stored.key
 
 
 def _folders(root: Path) -> Iterator[tuple[str, Path]]:

@@ -50,16 +50,6 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
     )
 
 
-def show_data(recipe: Recipe, project: Project, out: Console) -> None:
-    """The end of a run that only makes data."""
-    curated, card = (latest(recipe.name, name, project) for name in ("curated_data", "data_card"))
-    record = curated.record
-    rejects = ", ".join(f"{reason} {rows}" for reason, rows in sorted(record.rejects.items())) or "none"
-    out.print(f"\n{recipe.name}: {record.rows_read} rows read, {record.rows_kept} kept; rejected: {escape(rejects)}")
-    out.print(f"  data card  {escape(str(card.path / 'data.html'))}", soft_wrap=True)
-    out.print(f"Training and scoring of {recipe.task} are not built yet, so the chain ends here.")
-
-
 def show_diff(diff: DataDiff, as_json: bool, out: Console) -> None:
     """Rows added, removed and relabelled, and the drift between two data sets."""
     if as_json:

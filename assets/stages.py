@@ -34,6 +34,13 @@ def _adapter(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Sto
     return train(job, lambda key: MlflowTracker(settings, job.recipe.name, key))
 
 
+def _search(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.search import search  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    return search(job, lambda key, stage, parent: MlflowTracker(settings, job.recipe.name, key, stage, parent))
+
+
 def _merged(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from supply_chain.artifacts import merge  # noqa: PLC0415
 
@@ -64,6 +71,7 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.answering import predict_model  # noqa: PLC0415
+    from evals.keys import corrections_of  # noqa: PLC0415
     from supply_chain.opening import serving_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()
@@ -77,6 +85,7 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
         serving_compute(model.path, settings),
         settings.seed,
         job.store,
+        corrections_of(options["contestant"], job),
     )
 
 
@@ -91,6 +100,7 @@ def _scheme(job: Job, options: dict[str, Any]) -> Quantize:
 
 _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "base": _base,
+    "search": _search,
     "adapter": _adapter,
     "merged": _merged,
     "quantized": _quantized,

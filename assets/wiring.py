@@ -29,10 +29,13 @@ def common(recipe: Recipe, *parts: Any, **more: Any) -> dict[str, Any]:
 
 
 def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
-    """The asset that a `distill` recipe's student learns from: another recipe's weights, or a base model."""
+    """The asset that a `distill` recipe's student learns from: another recipe's weights, a base model, or None
+    for one behind an endpoint."""
     if not isinstance(recipe.train, DistillTrain):
         return None
     teacher = recipe.train.teacher
+    if teacher.endpoint is not None:
+        return None
     return base_key_of(teacher.base) if teacher.base else dg.AssetKey([str(teacher.recipe), "merged_model"])
 
 

@@ -21,7 +21,7 @@ from supply_chain.store import Store
 
 _PR_SET_PDEATHSIG = 1
 _QUIET = {"HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
-_WITH_BARS = ("base", "adapter")
+_WITH_BARS = ("base", "search", "adapter")
 
 
 def main() -> None:

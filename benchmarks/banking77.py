@@ -16,7 +16,7 @@ from evals.answering import predict_model
 from evals.predictions import read_predictions
 from supply_chain.compute import scoring_compute
 from supply_chain.job import Job
-from supply_chain.records import Artifact
+from supply_chain.records import Artifact, Predictions
 from supply_chain.store import Stored
 
 
@@ -42,6 +42,11 @@ def main() -> None:
 
 def answered(job: Job, contestant: str, artifact: Stored[Artifact]) -> dict[str, float]:
     """Accuracy, speed and size of stored weights on the test rows."""
+    return predicted(job, contestant, artifact)[0]
+
+
+def predicted(job: Job, contestant: str, artifact: Stored[Artifact]) -> tuple[dict[str, float], Stored[Predictions]]:
+    """As `answered`, with the answers themselves."""
     found = predict_model(
         contestant,
         artifact.path,
@@ -60,7 +65,7 @@ def answered(job: Job, contestant: str, artifact: Stored[Artifact]) -> dict[str,
         "decisions_per_second": round(found.record.decisions_per_second, 1),
         "p50_ms": round(found.record.p50_ms, 1),
         "size_mb": round(found.record.size_bytes / 1e6, 1),
-    }
+    }, found
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ BANKING77: dict[str, Any] = {
     "checkpoint_steps": 100,
     "stopping": {"patience": 2},
 }
+CLINC150 = {**BANKING77, "top_layers": 16, "epochs": 3, "stopping": {"patience": 2, "rows": 600}}
 
 
 @dataclass(frozen=True)
@@ -60,30 +61,45 @@ class Made:
 
 
 def banking77(train_block: dict[str, Any], rows: int | None = None, name: str = "banking77") -> Job:
-    """A job over the full train set (6 rows of each label validate) and the official test set.
+    """The official job of banking77; 6 rows of each label validate."""
+    return official("banking77", train_block, rows, name)
 
-    A text that stands twice in the train file, or in the test file, too, trains once or not at all.
+
+def official(data_set: str, train_block: dict[str, Any], rows: int | None = None, name: str | None = None) -> Job:
+    """A job over the full train set and the official test set; the official validation set, or 6 rows of each label,
+    validate.
+
+    A text that stands twice in the train file, or also in a held-out one, trains once or not at all.
     `rows` takes a sample of the train set, for trying settings.
     """
-    folder = data_folder("banking77")
-    test = read_lines(folder / "test.jsonl")
+    folder = data_folder(data_set)
+    test, given = read_lines(folder / "test.jsonl"), folder / "val.jsonl"
+    validation = read_lines(given) if given.exists() else []
     seen = {folded(row["text"]) for row in test}
+    validation, kept = unseen(validation, seen), unseen(read_lines(folder / "train.jsonl"), seen)
+    random.Random(17).shuffle(kept)
+    if not given.exists():
+        validation, kept = first_of_each(kept, VALIDATION_ROWS)
+    return job_of(name or data_set, kept[:rows], validation, test, train_block)
+
+
+def first_of_each(rows: Iterable[Row], number: int) -> tuple[list[Row], list[Row]]:
+    """The first `number` rows of each label, and the others."""
+    first, others, seen = [], [], Counter[str]()
+    for row in rows:
+        seen[row["label"]] += 1
+        (first if seen[row["label"]] <= number else others).append(row)
+    return first, others
+
+
+def unseen(rows: Iterable[Row], seen: set[str]) -> list[Row]:
+    """Rows whose text is not in `seen`, which grows by them."""
     kept = []
-    for row in read_lines(folder / "train.jsonl"):
+    for row in rows:
         if folded(row["text"]) not in seen:
             seen.add(folded(row["text"]))
             kept.append(row)
-    random.Random(17).shuffle(kept)
-    validation, seen_labels = [], Counter[str]()
-    for row in kept:
-        seen_labels[row["label"]] += 1
-        if seen_labels[row["label"]] <= VALIDATION_ROWS:
-            validation.append(row)
-    texts = {row["text"] for row in validation}
-    train_rows = [row for row in kept if row["text"] not in texts][:rows]
-    total = len(train_rows) + len(validation) + len(test)
-    shares = (len(validation) / total, len(test) / total)
-    return _job(name, [*train_rows, *validation, *test], shares, train_block)
+    return kept
 
 
 def folded(text: str) -> str:
@@ -97,7 +113,10 @@ def make(job: Job) -> Made:
     return Made(job, trained, merge(job, trained))
 
 
-def _job(name: str, rows: Iterable[Row], shares: tuple[float, float], train_block: dict[str, Any]) -> Job:
+def job_of(name: str, train: list[Row], validation: list[Row], test: list[Row], train_block: dict[str, Any]) -> Job:
+    """A job whose splits are these rows; texts must differ between them."""
+    rows = [*train, *validation, *test]
+    shares = (len(validation) / len(rows), len(test) / len(rows))
     settings = load_settings()
     root = settings.home / "benchmarks"
     path = root / f"{name}.csv"

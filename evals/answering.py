@@ -12,9 +12,11 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the libraries below read it
 
 from evals.keys import answers_key
+from evals.mended import ask_again
 from evals.predictions import sampled_test
 from evals.robustness import stress
 from evals.timing import peak_memory_bytes, time_decisions
+from supply_chain.data.corrections import Corrections
 from supply_chain.data.split import read_split
 from supply_chain.escalation import Escalation
 from supply_chain.loaded import Loaded, has_head
@@ -32,6 +34,8 @@ class Subject:
     path: Path
     model_digest: str
     size_bytes: int
+    corrections: Stored[Corrections] | None = None
+    """What it is asked again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
     compute: Compute,
     seed: int,
     store: Store,
+    corrections: Stored[Corrections] | None = None,
 ) -> Stored[Predictions]:
     """Answers the test rows with the weights in `path`, and times single decisions.
 
@@ -72,8 +77,8 @@ def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
     weights that cannot be loaded and InvalidInput for a prompt whose answers do not start at a
     token's start, or that is longer than the model's context.
     """
-    key = answers_key(contestant, model_digest, splits, recipe, seed)
-    subject = Subject(contestant, path, model_digest, size_bytes)
+    key = answers_key(contestant, model_digest, splits, recipe, seed, corrections)
+    subject = Subject(contestant, path, model_digest, size_bytes, corrections)
     return store.once(Predictions, key, lambda folder: _predict(subject, splits, recipe, compute, seed, folder))
 
 
@@ -99,6 +104,8 @@ def _predict(
     spec, labels = recipe.evaluate, splits.record.labels
     if spec.perturbations and subject.contestant in {scheme.name for scheme in recipe.quantize}:
         stress(folder, rows, labels, spec, seed, sat.ask)
+    if subject.corrections is not None:
+        ask_again(folder, subject.corrections, splits, sat.ask)
     latency = time_decisions(lambda text: sat.ask([text]), [row.text for row in rows], recipe.evaluate.latency_rows)
     return Predictions(
         contestant=subject.contestant,

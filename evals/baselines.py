@@ -1,4 +1,4 @@
-"""What a specialist must beat: always the same answer, and word counts with a linear model."""
+"""What a specialist must beat: always the same answer, and word counts or static embeddings with a linear model."""
 
 import json
 import time
@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from evals.keys import answers_key
 from evals.predictions import Answer, sampled_test, write_answers, write_predictions
@@ -33,7 +35,7 @@ class Fitted:
 
 
 def predict_baseline(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, store: Store) -> Stored[Predictions]:
-    """Fits `majority` or `tfidf` on train and validation, and answers the test rows.
+    """Fits `majority`, `tfidf` or `static` on train and validation, and answers the test rows.
 
     Raises InvalidInput for another name.
     """
@@ -48,7 +50,7 @@ def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folde
     rows, labels = sampled_test(splits.verify(), recipe.evaluate, seed), splits.record.labels
     seen = [*read_split(splits, "train"), *read_split(splits, "validation")]
     start = time.perf_counter()
-    fitted = _FIT[name](seen, labels) if recipe.task == "classification" else _usual(seen)
+    fitted = _fit(name, recipe, seen, labels)
     ready = time.perf_counter()
     shares = fitted.shares([row.text for row in rows])
     done = time.perf_counter()
@@ -71,6 +73,18 @@ def _predict(name: str, splits: Stored[Splits], recipe: Recipe, seed: int, folde
         load_seconds=ready - start,
         decisions_per_second=len(rows) / (done - ready),
     )
+
+
+def _fit(name: str, recipe: Recipe, seen: list[Example], labels: list[str]) -> Fitted:
+    if recipe.task == "classification":
+        return _FIT[name](seen, labels)
+    return _frequent(seen) if recipe.task == "generation" else _usual(seen)
+
+
+def _frequent(examples: list[Example]) -> Fitted:
+    """The text that answers most often; of equally frequent ones the first."""
+    ((answer, times),) = Counter(example.label for example in examples).most_common(1)
+    return Fitted(lambda texts: [[times / len(examples)]] * len(texts), len(answer.encode()), answer)
 
 
 def _majority(examples: list[Example], labels: list[str]) -> Fitted:
@@ -101,15 +115,40 @@ def _tfidf(examples: list[Example], labels: list[str]) -> Fitted:
     linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
     linear.fit(words.fit_transform([e.text for e in examples]), [e.label for e in examples])
     column = {label: i for i, label in enumerate(linear.classes_)}
-    order = [column[label] for label in labels]
+    known, seen = [column[label] for label in labels if label in column], [label in column for label in labels]
     parameters = (linear.coef_, linear.intercept_, words.idf_)
     size_bytes = sum(a.nbytes for a in parameters) + sum(len(term.encode()) + 8 for term in words.vocabulary_)
 
     def shares(texts: Sequence[str]) -> Shares:
-        found: Shares = linear.predict_proba(words.transform(texts))[:, order].tolist()
-        return found
+        found = np.zeros((len(texts), len(labels)))  # a label without a row to learn from is never likely
+        found[:, seen] = linear.predict_proba(words.transform(texts))[:, known]
+        shares: Shares = found.tolist()
+        return shares
 
     return Fitted(shares, size_bytes)
 
 
-_FIT: dict[str, Callable[[list[Example], list[str]], Fitted]] = {"majority": _majority, "tfidf": _tfidf}
+def _static(examples: list[Example], labels: list[str]) -> Fitted:
+    """Logistic regression over static embeddings; the embedding's own table counts as size, too."""
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (a second)
+
+    from supply_chain.data.embeddings import embed, wordllama_folder  # noqa: PLC0415 (an extra)
+
+    linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
+    linear.fit(embed([e.text for e in examples]), [e.label for e in examples])
+    column = {label: i for i, label in enumerate(linear.classes_)}
+    order = [column[label] for label in labels]
+    table = sum(path.stat().st_size for path in (wordllama_folder() / "weights").rglob("*") if path.is_file())
+
+    def shares(texts: Sequence[str]) -> Shares:
+        found: Shares = linear.predict_proba(embed(list(texts)))[:, order].tolist()
+        return found
+
+    return Fitted(shares, table + linear.coef_.nbytes + linear.intercept_.nbytes)
+
+
+_FIT: dict[str, Callable[[list[Example], list[str]], Fitted]] = {
+    "majority": _majority,
+    "tfidf": _tfidf,
+    "static": _static,
+}

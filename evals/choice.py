@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.estimate import Bench
 from evals.metrics import TITLES
 from evals.predictions import read_predictions, sampled_test
+from evals.scorecard import bench_of
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.quantize import read_choice
@@ -13,7 +13,6 @@ from supply_chain.records import Predictions, Splits
 from supply_chain.store import Stored
 
 _FULL = "specialist"
-_DRAWS = 200  # the least that a bench allows: only means are read
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ def choose(recipe: Recipe, splits: Stored[Splits], predictions: Sequence[Stored[
     if missing:
         raise InvalidInput(f"choose compares all formats, but {', '.join(missing)} were not measured: evaluate them")
     rows = sampled_test(splits, recipe.evaluate, seed)
-    truth, groups = [row.label for row in rows], [row.group for row in rows]
-    bench = Bench(truth, groups, splits.record.labels, _DRAWS, seed, recipe.task)
+    bench = bench_of(recipe, splits.record.labels, rows, seed)
 
     def measured(name: str) -> _Measured:
         stored = by_name[name]
@@ -72,8 +70,9 @@ def pick(wanted: str, metric: str, full: _Measured, formats: Sequence[_Measured]
         )
         return Choice(nearest.name, f"{nearest.name}: no format is {wanted}, and this one comes nearest")
     chosen = min(fit, key=lambda f: (f.size_bytes if order == "smallest" else f.p50_ms, -f.quality))
+    name = TITLES.get(metric, metric)
     told = (
-        f"{chosen.name}: {wanted} ({chosen.size_bytes / 1e6:.0f} MB, {chosen.p50_ms:.0f} ms, {TITLES[metric]} "
+        f"{chosen.name}: {wanted} ({chosen.size_bytes / 1e6:.0f} MB, {chosen.p50_ms:.0f} ms, {name} "
         f"{chosen.quality:.3f} against {full.quality:.3f} in full precision; {len(fit)} of {len(formats)} formats fit)"
     )
     return Choice(chosen.name, told)

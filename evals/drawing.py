@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from evals.records import Confidence, Estimate
+from evals.records import Confidence, Costs, Estimate
+from evals.table import usd
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,16 @@ def risk_plot(confidence: Confidence) -> Plot:
     told = "; ".join(f"answering {x:.0%}, wrong {y:.1%}" for x, y in points[:: max(1, len(points) // 8)])
     curve = _joined([_place(x, y, top) for x, y in points])
     return Plot(curve, _joined(rule), [], f"{top:.0%}", "share answered", "wrong", told)
+
+
+def cost_plot(costs: Costs) -> Plot:
+    """Dollars for 1,000 decisions over the share that is kept; the dot is where it was least."""
+    points = [(p.coverage, p.usd_per_1k) for p in costs.curve]
+    top = max(y for _, y in points) or 1.0
+    least = min(points, key=lambda point: point[1])
+    told = "; ".join(f"answering {x:.0%}, {usd(y)}" for x, y in points[:: max(1, len(points) // 8)])
+    curve = _joined([_place(x, y, top) for x, y in points])
+    return Plot(curve, "", [_place(*least, top)], usd(top), "share answered", "cost of 1,000", told)
 
 
 def _place(x: float, y: float, top: float) -> tuple[float, float]:

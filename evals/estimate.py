@@ -6,8 +6,8 @@ Sentences of one review are not independent, so whole groups are drawn with repl
 every contestant meets the same draws, which pairs the differences.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from evals.intervals import effective_rows, paired_interval, share_interval
 from evals.metrics import Floats, Statistic, by_label, statistics, tally
 from evals.records import Estimate, LabelScore
+from evals.resampling import Draws
+from evals.texts import TextRules
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe.data import Task
 
-_CELLS = 1 << 22
 _TAIL = 0.025
 _ROWS = ("accuracy", "exact_match")
 _ENOUGH = 20
@@ -38,6 +39,9 @@ class Bench:
     resamples: int
     seed: int
     task: Task = "classification"
+    ids: Sequence[str] = ()
+    texts: TextRules | None = None
+    """How written texts are scored; the task `generation` only, which needs the rows' ids, too."""
 
     def __post_init__(self) -> None:
         if len(set(self.groups)) < 2:
@@ -59,9 +63,12 @@ class Bench:
         """
         counts = self._counts(answers)
         draws, rows = self._resample(counts), self._shares(answers)
-        found = {}
+        unscored, found = self.unscored(answers), {}
         for name, statistic in self._statistics.items():
             mean, bound = float(statistic(counts.sum(axis=0)[None])[0]), _TAIL ** (1 / self._size)
+            if unscored.get(name):
+                found[name] = self._partly(self._interval(mean, statistic(draws)), unscored[name])
+                continue
             if mean >= 1:
                 found[name] = Estimate(mean=1.0, low=bound, high=1.0, n=len(self.truth))
             elif mean <= 0:
@@ -71,19 +78,42 @@ class Bench:
                 found[name] = Estimate(mean=mean, low=low, high=high, n=len(self.truth))
             else:
                 found[name] = self._wide_enough(self._interval(mean, statistic(draws)), rows)
-        return found
+        shares = ("acceptable", "valid") if self.texts else ()
+        return found | {name: self.share(rows[name] > 0) for name in shares}
 
     def _wide_enough(self, drawn: Estimate, rows: dict[str, Floats]) -> Estimate:
         """Draws of few groups may agree by chance: then the interval is as wide as that of the rows that are right."""
-        right = rows["accuracy"]
+        if self.texts is not None and self._size >= _ENOUGH:
+            return drawn  # scores of texts vary less than rows that are right or wrong
+        right = rows["acceptable" if self.texts else "accuracy"]
         low, high = share_interval(right.mean(), effective_rows(right, self._group_of, self._size))
         if drawn.high - drawn.low >= (high - low) / 2:
             return drawn
         half, mean = (high - low) / 2, drawn.mean
         return drawn.model_copy(update={"low": max(0.0, mean - half), "high": min(1.0, mean + half)})
 
+    def unscored(self, answers: Sequence[str]) -> dict[str, int]:
+        """Rows that a metric could not score; only metrics with such rows."""
+        return self.texts.unscored(self._table(answers)) if self.texts else {}
+
+    def part(self, mask: NDArray[np.bool_]) -> "Bench":
+        """Some of the rows. Raises InvalidInput for rows of one group."""
+        sides = (self.truth, self.groups, self.ids or self.truth)
+        truth, groups, ids = ([v for v, here in zip(side, mask, strict=True) if here] for side in sides)
+        return replace(self, truth=truth, groups=groups, ids=ids)
+
+    @staticmethod
+    def _partly(drawn: Estimate, unscored: int) -> Estimate:
+        """An estimate over the rows that were scored; over none, it says nothing."""
+        scored = drawn.n - unscored
+        if not scored:
+            return Estimate(mean=0.0, low=0.0, high=1.0, n=0)
+        return drawn.model_copy(update={"n": scored})
+
     def by_label(self, answers: Sequence[str]) -> list[LabelScore]:
         """Precision, recall and F1 of every label (or field) that is true or answered somewhere."""
+        if self.texts is not None:
+            return []
         columns, (rows, at) = tally(self.task, self.labels, self.truth, answers)
         counts, names = self._counts(answers), len(self.labels) + (self.task != "classification")
         draws = by_label(self._resample(counts), names)
@@ -118,12 +148,14 @@ class Bench:
         agree by chance, and would call two models equal that nobody has told apart.
         """
         low, high = self._paired(contestant, against)
-        statistic, one, other = self._statistics[metric], self._counts(contestant), self._counts(against)
+        one, other = self._both(contestant, against)
+        statistic = self._statistics[metric]
         mean = float((statistic(one.sum(axis=0)[None]) - statistic(other.sum(axis=0)[None]))[0])
-        if metric in _ROWS:
+        if metric in _ROWS and self.texts is None:
             return Estimate(mean=mean, low=low, high=high, n=len(self.truth))
         drawn = self._interval(mean, statistic(self._resample(one)) - statistic(self._resample(other)))
-        if self.task != "classification" and sum(self.discordant(contestant, against)) >= _ENOUGH:
+        apart = sum(self.discordant(contestant, against)) if self.texts is None else self._size
+        if self.task != "classification" and apart >= _ENOUGH:
             return drawn  # many items a row: their share varies less than that of whole rows
         half = (high - low) / 2
         return drawn.model_copy(update={"low": min(drawn.low, mean - half), "high": max(drawn.high, mean + half)})
@@ -147,12 +179,17 @@ class Bench:
         return paired_interval(wins * share, losses * share, len(apart) * share)
 
     def right(self, answers: Sequence[str]) -> Floats:
-        """1 for each row that is exactly right, else 0."""
+        """1 for each row that is exactly right, else 0; of written texts, for each that is good enough."""
+        if self.texts is not None:
+            values = self.texts.values(self._table(answers))
+            return (np.nan_to_num(values, nan=0.0) >= self.texts.acceptable).astype(np.float64)
         return (np.asarray(self.truth) == np.asarray(answers)).astype(np.float64)
 
     def _shares(self, answers: Sequence[str]) -> dict[str, Floats]:
         """What each row counts (0 or 1) in the metrics that are shares of rows."""
         right, valid = self.right(answers), np.array([answer != "" for answer in answers], dtype=np.float64)
+        if self.texts is not None:
+            return {"acceptable": right, "valid": valid}
         return {"accuracy": right, "exact_match": right, "valid": valid}
 
     def mean(self, values: Floats) -> Estimate:
@@ -166,8 +203,34 @@ class Bench:
         low, high = np.quantile(draws, [_TAIL, 1 - _TAIL])
         return Estimate(mean=mean, low=float(low), high=float(high), n=len(self.truth))
 
+    def _table(self, answers: Sequence[str]) -> Floats:
+        """What each row counts, of written texts: [rows, columns]."""
+        assert self.texts is not None
+        key = tuple(answers)
+        if key not in self._tables:
+            if len(answers) != len(self.truth):
+                raise InvalidInput(f"{len(answers)} answers to {len(self.truth)} rows; expected one for each row")
+            self._tables[key] = self.texts.table(self.ids, self.truth, answers)
+        return self._tables[key]
+
+    def _both(self, contestant: Sequence[str], against: Sequence[str]) -> tuple[Floats, Floats]:
+        """The counts of two contestants, of the rows for which both have some."""
+        if self.texts is None:
+            return self._counts(contestant), self._counts(against)
+        sides = (self._table(contestant), self._table(against))
+        gone = np.isnan(sides[0]) | np.isnan(sides[1])
+        one, other = (self._grouped(np.where(gone, 0.0, side)) for side in sides)
+        return one, other
+
+    def _grouped(self, table: Floats) -> Floats:
+        sums = np.zeros((self._size, table.shape[1]))
+        np.add.at(sums, self._group_of, table)
+        return sums
+
     def _counts(self, answers: Sequence[str]) -> Floats:
         """What is counted of the answers, by group: [groups, columns]."""
+        if self.texts is not None:
+            return self._grouped(np.nan_to_num(self._table(answers)))
         columns, (rows, at) = tally(self.task, self.labels, self.truth, answers)
         counts = np.zeros((self._size, columns))
         np.add.at(counts, (self._group_of[rows], at), 1)
@@ -175,25 +238,11 @@ class Bench:
 
     def _resample(self, sums: Floats) -> Floats:
         """Sums over each draw of groups: [groups, columns] to [resamples, columns]."""
-        return np.concatenate([weights @ sums for weights in self._draws()])
-
-    def _draws(self) -> Iterator[Floats]:
-        if self.resamples * self._size <= _CELLS:
-            yield self._few_draws
-        else:  # too many to keep: drawn again for each use, from the same seed
-            yield from self._draw()
+        return self._draws.sums(sums)
 
     @cached_property
-    def _few_draws(self) -> Floats:
-        return np.concatenate(list(self._draw()))
-
-    def _draw(self) -> Iterator[Floats]:
-        """How often each group is drawn, in blocks of [resamples, groups]."""
-        rng, block = np.random.default_rng(self.seed), max(1, _CELLS // self._size)
-        for start in range(0, self.resamples, block):
-            rows = min(block, self.resamples - start)
-            drawn = rng.integers(0, self._size, (rows, self._size)) + self._size * np.arange(rows)[:, None]
-            yield np.bincount(drawn.ravel(), minlength=rows * self._size).reshape(rows, -1).astype(np.float64)
+    def _draws(self) -> Draws:
+        return Draws(self._size, self.resamples, self.seed)
 
     @cached_property
     def _group_of(self) -> NDArray[np.intp]:
@@ -204,5 +253,9 @@ class Bench:
         return len(set(self.groups))
 
     @cached_property
+    def _tables(self) -> dict[tuple[str, ...], Floats]:
+        return {}
+
+    @cached_property
     def _statistics(self) -> dict[str, Statistic]:
-        return statistics(self.task, self.labels)
+        return statistics(self.task, self.labels) if self.texts is None else self.texts.statistics()

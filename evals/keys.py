@@ -1,5 +1,7 @@
 """Identities of predictions, computable without the libraries that make them."""
 
+from supply_chain.data.corrections import Corrections, stored_corrections
+from supply_chain.data.source import locate
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.prompt import Renderer
@@ -17,10 +19,26 @@ def baseline_key(name: str, job: Job) -> str:
 
 def model_key(contestant: str, model_digest: str, job: Job) -> str:
     """What decides a model's answers; its digest covers the tokenizer and its chat template."""
-    return answers_key(contestant, model_digest, job.splits, job.recipe, job.settings.seed)
+    mended = corrections_of(contestant, job)
+    return answers_key(contestant, model_digest, job.splits, job.recipe, job.settings.seed, mended)
 
 
-def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], recipe: Recipe, seed: int) -> str:
+def corrections_of(contestant: str, job: Job) -> Stored[Corrections] | None:
+    """The corrections that this contestant is asked: the candidate and the champion are. Raises InvalidInput."""
+    source = job.recipe.evaluate.corrections
+    if source is None or contestant not in {"champion", *(scheme.name for scheme in job.recipe.quantize)}:
+        return None
+    return stored_corrections(locate(source, job.settings.downloads, job.settings.root), job.store)
+
+
+def answers_key(
+    contestant: str,
+    model_digest: str,
+    splits: Stored[Splits],
+    recipe: Recipe,
+    seed: int,
+    corrections: Stored[Corrections] | None = None,
+) -> str:
     """What decides one contestant's answers and timings, but for the machine; baselines have no digest."""
     spec = recipe.evaluate
     rows: dict[str, object] = {
@@ -36,4 +54,6 @@ def answers_key(contestant: str, model_digest: str, splits: Stored[Splits], reci
         rows["shots"] = spec.shots
     if contestant in {scheme.name for scheme in recipe.quantize} and spec.perturbations:
         rows |= {"perturbations": spec.perturbations, "perturbed_rows": spec.perturbed_rows}
+    if corrections is not None:
+        rows["corrections"] = corrections.digest
     return identity("predictions", VERSION, contestant=contestant, model=model_digest, prompt=prompt, **rows)

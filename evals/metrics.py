@@ -22,6 +22,11 @@ TITLES = {
     "accuracy": "accuracy",
     "exact_match": "exact match",
     "micro_f1": "micro-F1",
+    "rouge_l": "ROUGE-L",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "similarity": "likeness of meaning",
+    "acceptable": "acceptable answers",
     "valid": "valid answers",
 }
 _WHOLE = 3

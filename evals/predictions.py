@@ -36,7 +36,7 @@ def sampled_test(splits: Stored[Splits], spec: Evaluate, seed: int) -> list[Exam
         return rows
     chosen = sorted(random.Random(seed).sample(range(len(rows)), spec.max_rows))  # noqa: S311 (not for secrets)
     sample = [rows[i] for i in chosen]
-    missing = set(splits.record.labels) - {row.label for row in sample}
+    missing = {row.label for row in rows} - {row.label for row in sample}
     if missing and splits.record.task == "classification":
         raise InvalidInput(
             f"evaluate.max_rows: a sample of {spec.max_rows} of {len(rows)} test rows has no "

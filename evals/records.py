@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from supply_chain.escalation import Escalation
+from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
 from supply_chain.recipe.tasks import Metric
@@ -66,6 +66,8 @@ class Contestant(Evidence):
     """Empty for baselines, which are refitted."""
     metrics: dict[str, Estimate]
     """Every metric of the task by name; see `evals/metrics.py`."""
+    unscored: dict[str, int] = {}
+    """Rows that a metric could not score, and left out; only metrics with such rows."""
     p50_ms: float
     p95_ms: float
     decisions_per_second: float
@@ -109,6 +111,39 @@ class Kept(Evidence):
     """Share of mistakes among the answers kept; None if none is kept."""
 
 
+class CostPoint(Evidence):
+    """US dollars for 1,000 decisions (mistakes, and what is passed on) when only those this sure are kept."""
+
+    coverage: float
+    threshold: float
+    usd_per_1k: float
+
+
+class Costs(Evidence):
+    """What thresholds cost on the test rows; the machine's time, the same for all, is left out."""
+
+    cheapest: Cheapest
+    """As it was chosen on validation rows."""
+    at_cheapest: Estimate
+    """US dollars for 1,000 decisions."""
+    at_promise: Estimate
+    all_kept: Estimate
+    passed_on_usd: float
+    curve: list[CostPoint]
+
+
+class Outside(Evidence):
+    """Questions that are none of the specialist's, told by the label `name`: caught means passed on, or so labelled."""
+
+    name: str
+    caught: Estimate | None
+    """Share of those rows; None for no rows."""
+    mistaken: Estimate | None
+    """Share of the other rows that are caught, too; None for no rows."""
+    auroc: float | None
+    """Probability that a row out of scope looks more so than one in scope, whatever the threshold."""
+
+
 class Confidence(Evidence):
     """How far the candidate's confidence can be trusted."""
 
@@ -118,6 +153,10 @@ class Confidence(Evidence):
     curve: list[RiskPoint]
     kept: Kept | None
     """None where the recipe asks for no escalation."""
+    costs: Costs | None = None
+    """None where the recipe asks for no escalation or does not price what is passed on."""
+    outside: Outside | None = None
+    """None where the recipe names no label for it."""
 
 
 class LabelScore(Evidence):
@@ -147,6 +186,59 @@ class Stress(Evidence):
     rows: int
     estimate: Estimate
     change: Estimate
+
+
+class Agreement(Evidence):
+    """How far a judge and experts agree on pairs of answers."""
+
+    rows: int
+    unreadable: int
+    swayed: int
+    """Rows whose verdict changed with the place of the answers; they count as `same`."""
+    same_verdict: float
+    kappa: Estimate
+    """Cohen's, over the rows with a readable verdict."""
+
+
+class Judgement(Evidence):
+    """What a judge says: the share of texts at least as good as the reference."""
+
+    model: str
+    criterion: str
+    candidate: Estimate
+    champion: Estimate | None
+    swayed: int
+    """The candidate's rows whose verdict changed with the place; they count half."""
+    unscored: int
+    """The candidate's rows without a readable verdict; they are left out."""
+    usd: float
+    agreement: Agreement | None
+    """None where no experts' verdicts are named."""
+
+
+class Missed(Evidence):
+    """A corrected text that is answered otherwise than its expert did."""
+
+    line: int
+    text: str
+    truth: str
+    answer: str
+    who: str
+
+
+class Mended(Evidence):
+    """The experts' corrections, asked again; the last line about a text counts."""
+
+    rows: int
+    right: int
+    trained: int
+    """Rows whose text stands in the train split, too."""
+    champion_right: int | None
+    """None without a champion."""
+    lost: int
+    """Rows that the champion has right and the candidate has not."""
+    missed: list[Missed]
+    """Up to 20 of them, those that were lost first."""
 
 
 class SliceScore(Evidence):
@@ -211,6 +303,10 @@ class Scorecard(Record):
     """The candidate's."""
     robustness: list[Stress] = []
     """The candidate's."""
+    judgement: Judgement | None = None
+    """Where the recipe names a judge."""
+    mended: Mended | None = None
+    """The candidate's, where the recipe names corrections."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
     kpis: Kpis

@@ -8,18 +8,20 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from evals.drawing import Axis, reliability_plot, risk_plot
+from evals.drawing import Axis, cost_plot, reliability_plot, risk_plot
 from evals.frontier import frontiers
-from evals.kpi import mistake_prices, pricing
+from evals.kpi import mistakes_usd
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
+from evals.scorecard import bench_of
 from evals.summary import summarize
 from evals.table import interval, milliseconds, percent, signed_usd, size, usd
 from evals.twin import Mistake, ReportTwin
 from supply_chain.data.split import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.identity import identity
+from supply_chain.pricing import mistake_prices
 from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
@@ -57,16 +59,20 @@ class Evidence:
     @cached_property
     def mistakes(self) -> list[Mistake]:
         """Every wrong answer, the most confident first."""
-        texts = {e.id: e.text for e in read_split(self.splits, "test")}
-        price = pricing(self.card.task, self.card.kpis, self.card.labels)
-        wrong: list[Prediction] = [p for p in read_predictions(self.predictions.verify()) if p.answer != p.label]
-        wrong.sort(key=lambda p: (-p.confidence, p.id))
+        rows = {e.id: e for e in read_split(self.splits, "test")}
+        given: list[Prediction] = read_predictions(self.predictions.verify())
+        answers = [p.answer for p in given]
+        bench = bench_of(self.recipe, self.card.labels, [rows[p.id] for p in given], 0)
+        costs = mistakes_usd(bench, self.card.kpis, answers)
         found = []
-        for p in wrong:
-            truth, answer = told(self.card.task, p)
-            usd = price(p.label, p.answer)
-            found.append(Mistake(text=texts[p.id], truth=truth, answer=answer, confidence=p.confidence, usd=usd))
-        return found
+        for p, right, cost in zip(given, bench.right(answers), costs, strict=True):
+            if not right:
+                truth, answer = told(self.card.task, p)
+                mistake = Mistake(
+                    text=rows[p.id].text, truth=truth, answer=answer, confidence=p.confidence, usd=float(cost)
+                )
+                found.append((-p.confidence, p.id, mistake))
+        return [mistake for _, _, mistake in sorted(found, key=lambda row: row[:2])]
 
     @property
     def costliest(self) -> list[Mistake]:
@@ -152,6 +158,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "full": card.contestant("specialist"),
         "metric": card.metric,
         "margin": evidence.recipe.promote.champion_margin,
+        "titles_of": TITLES,
         "metric_name": TITLES[card.metric],
         "other_metrics": {n: TITLES[n] for n in evidence.candidate.metrics if n != card.metric},
         "noun": "Field" if card.task == "extraction" else "Label",
@@ -163,6 +170,7 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "frontiers": frontiers(card),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
+        "cost": cost_plot(card.confidence.costs) if card.confidence and card.confidence.costs else None,
         "slice_axis": Axis.around([s.estimate for s in card.slices if s.estimate], 0.1) if card.slices else None,
         "stress_axis": Axis.around([s.change for s in card.robustness], 0.05, zero=True) if card.robustness else None,
         "slice_rival": _slice_rival(card),
@@ -196,7 +204,7 @@ def _saving_axis(card: Scorecard) -> Axis | None:
 
 def told(task: str, prediction: Prediction) -> tuple[str, str]:
     """Truth and answer as people read them: a class name each, or the labels or fields where they differ."""
-    if task == "classification":
+    if task in {"classification", "generation"}:
         return prediction.label, prediction.answer
     true, said = items(prediction.label), items(prediction.answer)
     differ = [name for name in {**true, **said} if true.get(name) != said.get(name)]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evals.estimate import Bench
@@ -47,13 +48,9 @@ def drops(
                 f"{stored.record.contestant} was not asked {kind} texts of these rows: evaluate again"
             )
         here = [plain[p.id] for p in asked]
-        part = Bench(
-            [row.label for row, _ in here],
-            [row.group for row, _ in here],
-            bench.labels,
-            bench.resamples,
-            bench.seed,
-            bench.task,
+        sides = [row for row, _ in here]
+        part = replace(
+            bench, truth=[r.label for r in sides], groups=[r.group for r in sides], ids=[r.id for r in sides]
         )
         stressed = [p.answer for p in asked]
         found.append(

@@ -6,26 +6,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.confidence import confidence_of
+from evals.costs import costs_of
 from evals.estimate import Bench
 from evals.intervals import holm, mcnemar
-from evals.kpi import pricing, usd_per_1k, usd_per_month
+from evals.judgement import Trial, judgement_of
+from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
+from evals.mended import mended
+from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Mended, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
+from evals.texts import TextRules
 from supply_chain.errors import EvidenceMismatch, InvalidInput
+from supply_chain.escalation import Stakes
 from supply_chain.identity import canonical_json, identity
+from supply_chain.pricing import passed_on_usd, pricing
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 7
+VERSION = 11
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
+    "static": "Static embeddings and a linear model",
     "base": "Base model, not trained",
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
@@ -53,6 +62,7 @@ def score(
     candidate: str,
     seed: int,
     store: Store,
+    trial: Trial | None = None,
 ) -> Stored[Scorecard]:
     """Estimates, costs and paired differences of all contestants.
 
@@ -74,8 +84,13 @@ def score(
         predictions=sorted([p.record.contestant, p.key, p.digest] for p in predictions),
         candidate=candidate,
         seed=seed,
+        judged=None if trial is None else [sorted(v.digest for v in trial[0].values()), trial[1] and trial[1].digest],
     )
-    return store.once(Scorecard, key, lambda folder: _score(recipe, splits, predictions, candidate, seed, folder))
+
+    def make(folder: Path) -> Scorecard:
+        return _score(recipe, splits, predictions, candidate, seed, folder, trial)
+
+    return store.once(Scorecard, key, make)
 
 
 def _score(
@@ -85,13 +100,14 @@ def _score(
     candidate: str,
     seed: int,
     folder: Path,
+    trial: Trial | None,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
     rows = sampled_test(splits.verify(), spec, seed)
     entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
-    bench = Bench([r.label for r in rows], [r.group for r in rows], labels, spec.resamples, seed, recipe.task)
-    confidence = _confidence(bench, entries[candidate])
+    bench = bench_of(recipe, labels, rows, seed)
+    confidence = _confidence(bench, entries[candidate], spec)
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     scorecard = Scorecard(
         recipe=recipe.name,
@@ -109,12 +125,24 @@ def _score(
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
         robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
+        judgement=judgement_of(recipe, bench, trial, candidate) if trial else None,
+        mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
     (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
     return scorecard
+
+
+def bench_of(recipe: Recipe, labels: list[str], rows: Sequence[Example], seed: int) -> Bench:
+    """The rows to measure on, and how this recipe measures."""
+    spec, texts = recipe.evaluate, None
+    if recipe.task == "generation":
+        metrics = tuple(dict.fromkeys([spec.metric, *spec.also]))
+        texts = TextRules(metrics, spec.metric, spec.acceptable)
+    truth, groups, ids = [r.label for r in rows], [r.group for r in rows], [r.id for r in rows]
+    return Bench(truth, groups, labels, spec.resamples, seed, recipe.task, ids, texts)
 
 
 def _differences(
@@ -182,6 +210,7 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
         title={**_TITLES, **{s.name: s.title for s in recipe.quantize}}.get(entry.name, entry.name),
         model_digest=record.model_digest,
         metrics=bench.estimates(entry.answers),
+        unscored=bench.unscored(entry.answers),
         p50_ms=record.p50_ms,
         p95_ms=record.p95_ms,
         decisions_per_second=record.decisions_per_second,
@@ -195,14 +224,28 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
     )
 
 
+def _mended(spec: Evaluate, entries: dict[str, Entry], candidate: str) -> Mended | None:
+    if spec.corrections is None:
+        return None
+    champion = entries.get(CHAMPION)
+    return mended(entries[candidate].stored, champion.stored if champion else None)
+
+
 def _rival(entries: dict[str, Entry]) -> list[str] | None:
     """Whom the candidate is compared with slice by slice."""
     found = entries.get(CHAMPION) or entries.get(SPECIALIST)
     return found.answers if found else None
 
 
-def _confidence(bench: Bench, entry: Entry) -> Confidence:
-    return confidence_of(bench, entry.answers, entry.confidences, entry.stored.record.escalation)
+def _confidence(bench: Bench, entry: Entry, spec: Evaluate) -> Confidence:
+    promise, passed_on = entry.stored.record.escalation, passed_on_usd(spec.kpis)
+    found: dict[str, object] = {}
+    if promise is not None and passed_on is not None:
+        kept_usd = mistakes_usd(bench, spec.kpis, entry.answers)
+        found["costs"] = costs_of(bench, entry.confidences, Stakes(kept_usd.tolist(), passed_on), promise)
+    if spec.out_of_scope is not None:
+        found["outside"] = outside_of(bench, entry.answers, entry.confidences, spec.out_of_scope, promise)
+    return confidence_of(bench, entry.answers, entry.confidences, promise).model_copy(update=found)
 
 
 def _confusion(bench: Bench, answers: Sequence[str]) -> dict[str, dict[str, int]]:

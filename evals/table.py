@@ -28,7 +28,9 @@ def shown(scorecard: Scorecard, contestant: Contestant) -> list[tuple[str, Estim
 
 
 def interval(estimate: Estimate, signed: bool = False) -> str:
-    """`0.712 [0.680, 0.744]`, with signs for differences."""
+    """`0.712 [0.680, 0.744]`, with signs for differences; of no rows `no evidence`."""
+    if not estimate.n:
+        return "no evidence"
     form = "+.3f" if signed else ".3f"
     return f"{estimate.mean:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
 

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, fields, replace
 
 from evals.records import Sensitivity, Tco
+from supply_chain.pricing import passed_on_usd
 from supply_chain.recipe.evaluate import Kpis
 
 _MOVED, _CENT = 0.25, 0.01
@@ -77,7 +78,6 @@ def tco(kpis: Kpis, seconds_per_decision: float, share_passed_on: float) -> Tco 
     """Total cost against the generalist's; None where the recipe states no price of a generalist."""
     if kpis.generalist_usd_per_1k is None:
         return None
-    passed_on_usd = kpis.escalation_usd if kpis.escalation_usd is not None else kpis.generalist_usd_per_1k / 1000
     prices = Prices(
         decisions_a_month=kpis.volume_per_month,
         generalist_usd_for_1000=kpis.generalist_usd_per_1k,
@@ -89,7 +89,7 @@ def tco(kpis: Kpis, seconds_per_decision: float, share_passed_on: float) -> Tco 
         compute_usd_an_hour=kpis.compute_usd_per_hour,
         seconds_a_decision=seconds_per_decision,
         share_passed_on=share_passed_on,
-        usd_for_one_passed_on=passed_on_usd,
+        usd_for_one_passed_on=passed_on_usd(kpis) or 0.0,
     )
     return Tco(
         fixed_usd_per_month=prices.fixed_usd,

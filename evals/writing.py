@@ -1,6 +1,5 @@
-"""Answers that the model writes: extraction and multi-label, read as JSON."""
+"""Answers that the model writes: extraction and multi-label, read as JSON, and texts."""
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +32,8 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
 
     def ask(texts: list[str]) -> list[Answer]:
         written = write(sitting.loaded, [renderer.context(text) for text in texts], room, renderer.complete)
-        return [Answer(renderer.read(w.text), math.exp(w.likelihood), w.text) for w in written]
+        free = recipe.task == "generation"
+        return [Answer(renderer.read(w.text), w.confidence(a_token=free), w.text) for w in written]
 
     began = time.perf_counter()
     answers = ask([row.text for row in sitting.rows])

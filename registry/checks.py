@@ -123,6 +123,69 @@ def _valid(required: float, card: Scorecard, candidate: Contestant) -> Check:
     return Check(name="valid", passed=passed, measured=found.low, required=required, sentence=sentence)
 
 
+def _unscored(allowed: float, card: Scorecard, candidate: Contestant) -> Check:
+    rows, metric = candidate.unscored.get(card.metric, 0), TITLES[card.metric]
+    share, passed = rows / card.rows, rows / card.rows <= allowed
+    sentence = (
+        f"{metric[0].upper()}{metric[1:]} could not be scored on {rows} of {card.rows} rows ({share:.1%}), "
+        f"{'within' if passed else 'more than'} the allowed {allowed:.1%}."
+    )
+    return Check(name="unscored", passed=passed, measured=share, required=allowed, sentence=sentence)
+
+
+def _judged(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.judgement.candidate if card.judgement else None
+    if card.judgement is None or found is None or not _measured(found):
+        return absent("judged", f"a judge of {candidate.name}")
+    passed = found.low >= required
+    sentence = (
+        f"{card.judgement.model} judges {found.mean:.1%} of {found.n} answers at least as good as the reference "
+        f"(at least {found.low:.1%} with 95 % confidence; {card.judgement.unscored} could not be judged); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="judged", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
+def _kappa(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    agreement = card.judgement.agreement if card.judgement else None
+    if agreement is None or not _measured(agreement.kappa):
+        return absent("kappa", "the judge's agreement with experts")
+    found = agreement.kappa
+    passed = found.low >= required
+    sentence = (
+        f"Judge and experts agree with a kappa of {found.mean:.2f} (95 % interval {found.low:.2f} to {found.high:.2f}, "
+        f"{found.n} pairs); its lower bound {'reaches' if passed else 'does not reach'} the required {required:g}."
+    )
+    return Check(name="kappa", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
+def _mended(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.mended
+    if found is None or not found.rows:
+        return absent("mended", f"{candidate.name} on experts' corrections")
+    share = found.right / found.rows
+    passed = share >= required
+    sentence = (
+        f"Of {found.rows} texts that experts corrected, {found.right} are answered as they said ({share:.1%}); "
+        f"{'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+        f"{f' The champion has {found.lost} right that are wrong now.' if found.lost else ''}"
+    )
+    return Check(name="mended", passed=passed, measured=share, required=required, sentence=sentence)
+
+
+def _outside(required: float, card: Scorecard, candidate: Contestant) -> Check:
+    outside = card.confidence.outside if card.confidence else None
+    found = outside.caught if outside else None
+    if found is None or not _measured(found):
+        return absent("outside", f"{candidate.name} with questions out of scope")
+    passed = found.low >= required
+    sentence = (
+        f"Of {found.n} questions out of scope, {found.mean:.1%} are passed on or told apart (at least {found.low:.1%} "
+        f"with 95 % confidence); {'this reaches' if passed else 'this does not reach'} the required {required:.1%}."
+    )
+    return Check(name="outside", passed=passed, measured=found.low, required=required, sentence=sentence)
+
+
 def _slices(required: float, card: Scorecard, candidate: Contestant) -> Check:
     """Refuses what is shown to be bad somewhere; few rows show little, and the sentence says how many did."""
     highest = {s.name: s.estimate.high for s in card.slices if s.estimate is not None}
@@ -229,6 +292,11 @@ def _apart(value: float, limit: float, digits: int = 3, signed: bool = False) ->
 
 _OPTIONAL: dict[str, tuple[str, Callable[[float, Scorecard, Contestant], Check]]] = {
     "valid": ("min_valid", _valid),
+    "judged": ("min_judged", _judged),
+    "kappa": ("min_kappa", _kappa),
+    "mended": ("min_mended", _mended),
+    "outside": ("min_outside_caught", _outside),
+    "unscored": ("max_unscored", _unscored),
     "slices": ("slice_minimum", _slices),
     "robustness": ("max_drop", _robustness),
     "p95": ("max_p95_ms", _p95),

@@ -6,7 +6,7 @@ so: every object is read again by key, its bytes are hashed again and the decisi
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,7 +19,16 @@ from supply_chain.records import Artifact
 from supply_chain.store import Record, Store, Stored
 
 VERSION = 1
+_OBJECTS = ("artifact", "scorecard", "decision", "report", "documents")
 R = TypeVar("R", bound=Record)
+
+
+class Documents(Record):
+    """A release's papers for people and machines: `README.md` (model card) and `bom.cdx.json`."""
+
+    kind: ClassVar[str] = "documents"
+    release: str
+    """Identity of the evidence that they tell about."""
 
 
 class Claim(BaseModel):
@@ -46,17 +55,25 @@ class Claims(BaseModel):
     scorecard: Claim
     decision: Claim
     report: Claim
+    documents: Claim | None = None
+    """None for releases from before there were any, and until they are made."""
 
     @property
     def key(self) -> str:
         """The release's identity."""
-        return identity("release", VERSION, claims=self)
+        left_out = {"documents"} if self.documents is None else None
+        return identity("release", VERSION, claims=self.model_dump(mode="json", exclude=left_out))
+
+    @property
+    def parts(self) -> dict[str, Claim]:
+        """Every claim about a stored object, by its kind."""
+        return {name: claim for name, claim in self if isinstance(claim, Claim)}
 
     def tags(self) -> dict[str, str]:
         """The claims as tags."""
         tags = {"release": self.key, "route": canonical_json(self.route)}
-        for name in ("artifact", "scorecard", "decision", "report"):
-            tags.update({f"{name}.{part}": value for part, value in getattr(self, name).model_dump().items()})
+        for name, claim in self.parts.items():
+            tags.update({f"{name}.{part}": value for part, value in claim.model_dump().items()})
         return tags
 
     @classmethod
@@ -65,8 +82,8 @@ class Claims(BaseModel):
         try:
             parts = {
                 name: Claim(**{part: tags[f"{name}.{part}"] for part in Claim.model_fields})
-                for name in ("artifact", "scorecard", "decision", "report")
-            }
+                for name in _OBJECTS if name != "documents" or "documents.key" in tags
+            }  # fmt: skip
             claims = cls(recipe=recipe, route=Route.model_validate_json(tags["route"]), **parts)
         except (KeyError, ValidationError) as error:
             raise EvidenceMismatch(f"a tag of its evidence is missing or unreadable ({_brief(error)})") from None
@@ -136,6 +153,8 @@ def reread(claims: Claims, store: Store) -> Evidence:
         _found(Report, claims.report, store),
     )
     evidence.check(claims.recipe)
+    if claims.documents is not None:
+        _found(Documents, claims.documents, store).verify()
     return evidence
 
 

@@ -52,7 +52,7 @@ def entry_of(live: Live, fleet: Fleet, settings: Settings, store: Store) -> tupl
     """What a version would stand for in the manifest. Raises EvidenceMismatch or CorruptData that name it."""
     model = model_of(live, store, settings)
     terms = terms_of(model.origins, fleet.policy)
-    return model.model_copy(update=asdict(terms)), _route(model.name, live.claims.route, terms, fleet)
+    return model.model_copy(update=asdict(terms)), _route(model, live.claims.route, terms, fleet)
 
 
 def compose(champions: Sequence[Live | Release], fleet: Fleet, settings: Settings, store: Store) -> FleetContent:
@@ -139,15 +139,16 @@ def _router(models: list[Model], fleet: Fleet, store: Store) -> RouterAt | None:
     return RouterAt(uri=uri, sha256=stored.digest, accuracy=record.accuracy, false_rejection=record.false_rejection)
 
 
-def _route(name: str, route: Route, terms: Terms, fleet: Fleet) -> ModelRoute:
+def _route(model: Model, route: Route, terms: Terms, fleet: Fleet) -> ModelRoute:
+    promised = model.promise.threshold if model.promise else None
     return ModelRoute(
         task=route.task,
         keywords=route.keywords,
         utterances=route.utterances,
-        candidates=[Candidate(model=name, weight=1.0)],
+        candidates=[Candidate(model=model.name, weight=1.0)],
         sensitivity=terms.sensitivity,
         zone=terms.zone,
-        min_confidence=route.min_confidence,
+        min_confidence=promised if route.min_confidence is None else route.min_confidence,
         max_hops=route.max_hops,
         fallbacks=fallbacks_of(route, fleet),
     )
@@ -158,6 +159,9 @@ def _check_routes(models: list[Model], routes: list[ModelRoute], fleet: Fleet) -
     for route in routes:
         claimed[route.task].append(route.candidates[0].model)
     faults = [f"task {t!r} is claimed by {' and '.join(m)}" for t, m in claimed.items() if len(m) > 1]
+    last = fleet.fallback.name
+    faults += [f"task {t!r} bears the name of the fleet's fallback" for t in claimed if t == last]
+    faults += [f"recipe {m.name!r} bears the name of the fleet's fallback" for m in models if m.name == last]
     flows = {}
     for model, route in zip(models, routes, strict=True):
         faults += term_faults(model.name, route.task, model.origins, fleet.policy)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 import registry
 import supply_chain
-from registry.evidence import Evidence
+from registry.evidence import Documents, Evidence
 from supply_chain.identity import canonical_json
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact
@@ -29,7 +29,9 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def log_evidence(client: "MlflowClient", run: "Run", recipe: Recipe, evidence: Evidence) -> None:
+def log_evidence(
+    client: "MlflowClient", run: "Run", recipe: Recipe, evidence: Evidence, documents: Stored[Documents]
+) -> None:
     """Params, metrics, data set and files of a release. What another attempt logged is not doubled."""
     from mlflow.entities import Metric, Param  # noqa: PLC0415
 
@@ -41,7 +43,7 @@ def log_evidence(client: "MlflowClient", run: "Run", recipe: Recipe, evidence: E
     metrics = [Metric(k, v, run.info.start_time, 0) for k, v in figures(evidence).items()]
     for start in range(0, len(metrics), 1000):
         client.log_batch(run_id, metrics=metrics[start : start + 1000])
-    for stored in (evidence.scorecard, evidence.decision, evidence.report):
+    for stored in (evidence.scorecard, evidence.decision, evidence.report, documents):
         client.log_artifacts(run_id, str(stored.path), stored.record.kind)
     client.log_inputs(run_id, [_data(recipe, evidence.scorecard.record.splits_digest)])
 

@@ -22,7 +22,7 @@ class Specialist:
         """Column `text` in; `label`, `confidence` and `escalate` (pass it on) out, in the rows' order.
 
         A class name with its calibrated probability; for other tasks canonical JSON (empty where the
-        model wrote none) with the probability of what was written.
+        model wrote none) or a text, with the probability of what was written (of a text: a token's mean).
         """
         found = self.answerer.answer(list(table["text"]))
         return pd.DataFrame([answer.__dict__ for answer in found], columns=["label", "confidence", "escalate"])

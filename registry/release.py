@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from evals.records import Report, Scorecard
 from registry.decisions import RELEASES, Log, Standing, standings
-from registry.evidence import Claims, Evidence
+from registry.documents import documents_of
+from registry.evidence import Claim, Claims, Documents, Evidence
 from registry.gate import Decision
 from registry.package import log_evidence, log_model
 from registry.server import KEY, TAG, experiment_of, run_of, tracking_server
@@ -67,11 +68,12 @@ def register(  # noqa: PLR0913, PLR0917 (one argument a piece of evidence)
     """
     evidence = Evidence(artifact, scorecard, decision, report)
     evidence.check(recipe.name)
-    claims = evidence.claims(recipe.name, recipe.route)
+    documents = documents_of(recipe, evidence, store)
+    claims = evidence.claims(recipe.name, recipe.route).model_copy(update={"documents": Claim.of(documents)})
     with store.locked(f"registry-{recipe.name}"), tracking_server(settings) as client:
         found = _find(client, recipe.name, claims.key)
         if found is None:
-            found = _register(client, recipe, evidence, claims, training_run, settings, store)
+            found = _register(client, recipe, evidence, documents, claims, training_run, settings, store)
         with store.locked(RELEASES):
             _challenge(client, recipe.name, int(found.version), decision.record.promoted, settings)
         return release_of(client, recipe.name, int(found.version))
@@ -103,10 +105,11 @@ def incumbent_of(client: "MlflowClient", name: str, candidate_digest: str, setti
     return Incumbent(version=champion.version, artifact_key=artifact.key, artifact_digest=artifact.digest)
 
 
-def _register(
+def _register(  # noqa: PLR0913, PLR0917
     client: "MlflowClient",
     recipe: Recipe,
     evidence: Evidence,
+    documents: Stored[Documents],
     claims: Claims,
     training_run: str | None,
     settings: Settings,
@@ -114,7 +117,7 @@ def _register(
 ) -> "ModelVersion":
     experiment = experiment_of(client, recipe.name, settings)
     run = run_of(client, experiment, claims.key, f"release {claims.key[:12]}", {TAG + "stage": "release"})
-    log_evidence(client, run, recipe, evidence)
+    log_evidence(client, run, recipe, evidence, documents)
     model_id = log_model(client, run, evidence.artifact, store)
     client.set_terminated(run.info.run_id, "FINISHED")
     _ensure_model(client, recipe)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evals.records import Estimate
 from registry.fleet import Fallback, Policy, Use
 from registry.versions import Quality
+from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Sensitivity, Sha256
 from supply_chain.recipe.prompt import Prompt
 from supply_chain.recipe.route import Cause
@@ -46,6 +47,14 @@ class ArtifactAt(Entry):
     size_bytes: int = Field(ge=0)
 
 
+class DocumentsAt(Entry):
+    """A folder with the model card (`README.md`) and the CycloneDX bill of materials (`bom.cdx.json`)."""
+
+    uri: str
+    sha256: Sha256
+    """As an artifact's."""
+
+
 class ServedPrompt(Entry):
     """How a text becomes model input, and labels become answers."""
 
@@ -68,12 +77,38 @@ class LatencyMs(Entry):
     p95: float
 
 
+class AdapterAt(Entry):
+    """A LoRA adapter in peft's format, for servers that share one base model."""
+
+    uri: str
+    sha256: Sha256
+    """As an artifact's."""
+
+
+class Decoding(Entry):
+    """How the answers that were measured were found; other parameters are another model as far as evidence goes."""
+
+    answers: Literal["ranked", "written"]
+    """`ranked`: the likeliest of the labels, by their log-probability; `written`: text, greedily."""
+    temperature: float = Field(ge=0)
+    """Of sampling; 0 is greedy."""
+    max_new_tokens: int = Field(ge=0)
+    """Room for a written answer; 0 where labels are ranked."""
+
+
 class Model(Entry):
     """One promoted specialist."""
 
     name: str
     mlflow: MlflowVersion
     artifact: ArtifactAt
+    documents: DocumentsAt | None = None
+    """Absent for releases that were registered before there were any."""
+    adapter: AdapterAt | None = None
+    """What full precision was merged from. Its answers were measured as full precision, not as `quality`."""
+    decoding: Decoding | None = None
+    promise: Escalation | None = None
+    """The confidence below which an answer is passed on, the risk that this keeps, and on how many rows it held."""
     chat_template_sha256: Sha256
     tokenizer_sha256: Sha256
     prompt: ServedPrompt
@@ -116,7 +151,7 @@ class ModelRoute(Entry):
     sensitivity: Sensitivity
     zone: str
     min_confidence: float | None
-    """A less confident answer counts as `low_confidence`."""
+    """A less confident answer counts as `low_confidence`; by default the model's promised threshold."""
     max_hops: int
     fallbacks: dict[Cause, str]
     """By cause: another specialist, the fleet's fallback, or `none`."""

@@ -11,12 +11,13 @@ _BATCH = 100
 class MlflowTracker:
     """A `supply_chain.tracking.Tracker`. Opening it, and every call, raises Unavailable if MLflow fails."""
 
-    def __init__(self, settings: Settings, recipe: str, key: str, stage: str = "train"):
-        """Opens the run of `key` (the stage's identity) in the recipe's experiment, or goes on in it."""
+    def __init__(self, settings: Settings, recipe: str, key: str, stage: str = "train", parent: str | None = None):
+        """Opens the run of `key` (the stage's identity) in the recipe's experiment, below `parent`, or goes on."""
         self.settings = settings
+        tags = {TAG + "stage": stage, **({"mlflow.parentRunId": parent} if parent else {})}
         with tracking_server(settings) as client:
             experiment = experiment_of(client, recipe, settings)
-            run = run_of(client, experiment, key, f"{stage} {key[:12]}", {TAG + "stage": stage})
+            run = run_of(client, experiment, key, f"{stage} {key[:12]}", tags)
             if run.info.status != "RUNNING":
                 client.update_run(run.info.run_id, status="RUNNING")
             self._id = str(run.info.run_id)

@@ -2,11 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
+from registry.adapters import adapter_of
 from registry.evidence import Claims, Evidence, reread
-from registry.routing import ArtifactAt, Base, LatencyMs, MlflowVersion, Model, ServedPrompt
+from registry.routing import (
+    AdapterAt,
+    ArtifactAt,
+    Base,
+    Decoding,
+    DocumentsAt,
+    LatencyMs,
+    MlflowVersion,
+    Model,
+    ServedPrompt,
+)
 from registry.seen import Look, stamp
 from registry.terms import ANY
 from registry.versions import Quality, Release
@@ -61,11 +73,19 @@ def model_of(live: Live, store: Store, settings: Settings, trust: bool = True) -
     model = _kept(known) if known else None
     if model is None:
         look = Look(_files(live, store))
-        model = _model(live, verified(live, store))
+        model = _model(live, verified(live, store), store)
         if look.settled:
             stamps = dict(zip(look.paths, look.stamps, strict=True))
             write_atomically(path, canonical_json({"files": stamps, "model": model}))
-    return model.model_copy(update={"artifact": model.artifact.model_copy(update={"uri": _uri(live, store)})})
+    at = uri_of("artifact", live.claims.artifact.key, store)
+    placed: dict[str, Any] = {"artifact": model.artifact.model_copy(update={"uri": at})}
+    if model.adapter is not None:
+        at = uri_of("adapter", model.adapter.uri.rpartition("/")[2], store)
+        placed["adapter"] = model.adapter.model_copy(update={"uri": at})
+    if live.claims.documents is not None:
+        claim = live.claims.documents
+        placed["documents"] = DocumentsAt(uri=uri_of("documents", claim.key, store), sha256=claim.digest)
+    return model.model_copy(update=placed)
 
 
 def _kept(data: bytes) -> Model | None:
@@ -78,10 +98,8 @@ def _kept(data: bytes) -> Model | None:
 
 
 def _files(live: Live, store: Store) -> list[str]:
-    """Every file of the four objects; none where one is not here yet, and then nothing is kept."""
-    folders = [
-        store.root / kind / getattr(live.claims, kind).key for kind in ("artifact", "scorecard", "decision", "report")
-    ]
+    """Every file of all objects; none where one is not here yet, and then nothing is kept."""
+    folders = [store.root / kind / claim.key for kind, claim in live.claims.parts.items()]
     if not all((folder / ENTRY).exists() for folder in folders):
         return []
     return [str(path) for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
@@ -92,20 +110,25 @@ def uri_of(kind: str, key: str, store: Store) -> str:
     return f"{store.remote}/{kind}/{key}" if store.remote else (store.root.resolve() / kind / key).as_uri()
 
 
-def _uri(live: Live, store: Store) -> str:
-    return uri_of("artifact", live.claims.artifact.key, store)
-
-
-def _model(live: Live, evidence: Evidence) -> Model:
+def _model(live: Live, evidence: Evidence, store: Store) -> Model:
     artifact, record, card = evidence.artifact, evidence.artifact.record, evidence.scorecard.record
-    candidate = evidence.candidate
+    candidate, serving = evidence.candidate, read_serving(artifact.path)
+    adapter = adapter_of(record.made_from, store)
+    written = serving.task != "classification"
     return Model(
         name=live.name,
         mlflow=MlflowVersion(name=live.name, version=live.version),
         artifact=ArtifactAt(uri="", sha256=artifact.digest, format=record.format, size_bytes=artifact.size_bytes),
+        adapter=AdapterAt(uri=uri_of("adapter", adapter.key, store), sha256=adapter.digest) if adapter else None,
+        decoding=Decoding(
+            answers="written" if written else "ranked",
+            temperature=0.0,
+            max_new_tokens=serving.max_new_tokens if written else 0,
+        ),
+        promise=serving.escalation,
         chat_template_sha256=record.chat_template_sha256,
         tokenizer_sha256=record.tokenizer_sha256,
-        prompt=ServedPrompt(block=read_serving(artifact.path).prompt, sha256=record.prompt_sha256),
+        prompt=ServedPrompt(block=serving.prompt, sha256=record.prompt_sha256),
         labels=record.labels,
         base=Base(name=record.base_name, digest=record.base_digest),
         license=record.license,

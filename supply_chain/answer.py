@@ -5,7 +5,6 @@ One text a line in; one JSON object a line out, as the registered model answers:
 """
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +55,8 @@ class Answerer:
 
         contexts = [self.renderer.context(text) for text in texts]
         written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
-        return [(self.renderer.read(w.text), math.exp(w.likelihood)) for w in written]
+        free = self.serving.task == "generation"
+        return [(self.renderer.read(w.text), w.confidence(a_token=free)) for w in written]
 
 
 def _verify(path: Path) -> None:

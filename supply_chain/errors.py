@@ -5,6 +5,7 @@ SupplyChainError
 │   ├── InvalidRecipe     every fault of one recipe or catalogue at once
 │   └── CorruptData       bytes that differ from their recorded digest
 ├── Unavailable           something outside did not answer: index, hub, tracking server, disk
+├── CannotTrain           this recipe's values cannot be trained: it diverges, or one row does not fit into memory
 └── EvidenceMismatch      what is to be promoted is not what was evaluated
 
 Only the command line and the assets catch these. A message says what was expected, what was
@@ -29,6 +30,10 @@ class CorruptData(InvalidInput):
 
 class Unavailable(SupplyChainError):
     """A service or resource that was needed and did not answer."""
+
+
+class CannotTrain(SupplyChainError):
+    """A training that went wrong because of its recipe's values; other values may do."""
 
 
 class EvidenceMismatch(SupplyChainError):

@@ -6,26 +6,56 @@ Raise a stage's version when its code would make something else from the same in
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.lineage import origins
+from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"adapter": 4, "merged": 6, "quantized": 6, "parity": 1}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1}
 
 
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
     teacher = {"teacher": job.teacher.digest} if job.teacher else {}
+    succession = job.splits.record.succession
+    champion = {"champion": succession.champion} if succession and succession.champion else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
-        train=job.recipe.train,
+        train=_deciding(job.recipe.train),
         base=job.base.digest,
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
         seed=job.settings.seed,
         **teacher,
+        **champion,
     )
+
+
+def search_key(job: Job) -> str:
+    """What decides a search's trials, but for the machine's arithmetic and, with a budget in minutes, its speed."""
+    return identity("search", VERSIONS["search"], study=study_key(job), search=job.recipe.search)
+
+
+def study_key(job: Job) -> str:
+    """What decides the outcome of each trial; a search with another budget goes on with the same trials."""
+    assert job.recipe.search is not None
+    rules = job.recipe.search.model_dump(mode="json", exclude={"trials", "minutes"})
+    return identity("study", VERSIONS["search"], rules=rules, metric=job.recipe.evaluate.metric, start=adapter_key(job))
+
+
+def _deciding(train: Train) -> dict[str, object]:
+    """What decides the weights: no price or pace of an endpoint, and no part that is left out and is newer than
+    results still in use."""
+    told = {
+        name: value
+        for name, value in train.model_dump(mode="json").items()
+        if value is not None or name not in {"continual", "corrections"}
+    }
+    if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
+        told["teacher"] = {"endpoint": train.teacher.endpoint.deciding}
+    return told
 
 
 def merged_key(job: Job, trained: Stored[Trained]) -> str:
@@ -37,7 +67,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         base=job.base.digest,
         prompt=job.prompt_sha256,
         origins=origins(job),
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
     )
 
 
@@ -50,9 +80,18 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         origins=merged.record.origins,
         scheme=scheme,
         splits=job.splits.digest,
-        escalation=job.recipe.evaluate.escalation,
+        escalation=_promise(job),
         seed=job.settings.seed,
     )
+
+
+def _promise(job: Job) -> object:
+    """What decides which answers an artifact passes on: the risk, and the prices that its thresholds are weighed by."""
+    spec = job.recipe.evaluate
+    if spec.escalation is None:
+        return None
+    kpis = spec.kpis.model_dump(include={"mistake_usd", "mistakes", "escalation_usd", "generalist_usd_per_1k"})
+    return {"risk": spec.escalation, "prices": kpis}
 
 
 def parity_key(

@@ -17,7 +17,7 @@ from supply_chain.trainable import Trainable
 
 Batch = dict[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Logits [labels, classes], right answers [labels] and the batch's row numbers to a sum."""
+"""Logits [labels, classes], right answers [labels] and the number of each label's row [labels] to a sum."""
 
 
 class LabelLossTrainer(Trainer):
@@ -39,13 +39,24 @@ class LabelLossTrainer(Trainer):
         """Mean loss (nats) over the labels of the whole effective batch."""
         logits, targets = label_logits(self.trainable, inputs)
         count = num_items_in_batch if num_items_in_batch is not None else len(targets)
-        loss = self.loss(logits, targets, inputs["row"]) / count
+        labelled = inputs["labels"].ne(IGNORED).reshape(len(inputs["row"]), -1).sum(1)
+        loss = self.loss(logits, targets, inputs["row"].repeat_interleave(labelled)) / count
         return (loss, {"logits": logits}) if return_outputs else loss
 
 
-def label_smoothed(smoothing: float) -> Loss:
-    """Cross-entropy with the truth."""
-    return lambda logits, targets, rows: cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+def label_smoothed(smoothing: float, weights: torch.Tensor | None = None) -> Loss:
+    """Cross-entropy with the truth; with `weights` (float32 [rows], by row number) each row's times its own.
+
+    Where they have a mean of 1, all rows cost on average what they would if each stood there as often as it weighs.
+    """
+    if weights is None:
+        return lambda logits, targets, rows: cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+
+    def weighted(logits: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        costs = cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+        return (costs * weights.to(costs.device)[rows]).sum()
+
+    return weighted
 
 
 def label_logits(trainable: Trainable, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,13 +5,25 @@ from pathlib import Path
 
 import torch
 
+from supply_chain.asking import EndpointAnswers, endpoint_answers
 from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
 from supply_chain.job import Job
 from supply_chain.label_loss import Loss, label_smoothed
-from supply_chain.recipe.distill import DistillTrain, LogitsObjective
+from supply_chain.recipe.continual import Corrections
+from supply_chain.recipe.distill import DistillTrain, LogitsObjective, SequenceObjective
 from supply_chain.records import Example
+from supply_chain.succession import CORRECTED
 from supply_chain.teaching import distillation_loss, layers_to_keep, taught, teacher_answers
+from supply_chain.verdicts import followed
+
+
+def row_weights(rows: list[Example], corrections: Corrections | None) -> torch.Tensor | None:
+    """What each row counts, float32 [rows] with a mean of 1; None where all count the same."""
+    if corrections is None:
+        return None
+    weights = torch.tensor([corrections.weight if row.flags == CORRECTED else 1.0 for row in rows])
+    return weights / weights.mean()
 
 
 @dataclass(frozen=True)
@@ -21,21 +33,29 @@ class Lesson:
     examples: list[Example]
     loss: Loss
     kept: list[int] | None = None
+    paid_usd: float | None = None
+    """What the answers of a teacher behind an endpoint cost."""
 
 
 def lesson_of(job: Job, work: Path) -> Lesson:
     """The train rows and their loss; a teacher is asked first, unless the store has its answers."""
     spec = job.recipe.train
     if not isinstance(spec, DistillTrain):
-        return Lesson(read_split(job.splits, "train"), label_smoothed(spec.label_smoothing))
+        rows = read_split(job.splits, "train")
+        return Lesson(rows, label_smoothed(spec.label_smoothing, row_weights(rows, spec.corrections)))
+    if spec.teacher.endpoint is not None and isinstance(spec.objective, SequenceObjective):
+        answers = endpoint_answers(job, spec.teacher.endpoint).verify()
+        said = EndpointAnswers.verdicts(answers.path)
+        rows = followed(read_split(job.splits, "train"), said, spec.objective)
+        return Lesson(rows, label_smoothed(spec.label_smoothing), paid_usd=answers.record.usd)
     compute = scoring_compute(job.settings)
     found = taught(job, teacher_answers(job, compute), spec.objective)
     kept = layers_to_keep(job, spec.student, compute, work) if spec.student else None
     if found.likelihoods is None or not isinstance(spec.objective, LogitsObjective):
         return Lesson(found.examples, label_smoothed(spec.label_smoothing), kept)
-    objective, answers = spec.objective, found.likelihoods
+    objective, likelihoods = spec.objective, found.likelihoods
 
     def loss(logits: torch.Tensor, truth: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        return distillation_loss(logits, truth, answers.to(logits.device)[rows], objective, spec.label_smoothing)
+        return distillation_loss(logits, truth, likelihoods.to(logits.device)[rows], objective, spec.label_smoothing)
 
     return Lesson(found.examples, loss, kept)

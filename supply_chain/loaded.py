@@ -1,5 +1,6 @@
 """What is loaded to answer: torch models and llama.cpp's alike. Neither library is imported here."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,10 @@ class Written:
     text: str
     likelihood: float
     tokens: int
+
+    def confidence(self, a_token: bool) -> float:
+        """Probability of what was written; with `a_token` the geometric mean over its tokens, whatever its length."""
+        return math.exp(self.likelihood / max(self.tokens, 1) if a_token else self.likelihood)
 
 
 def has_head(model: Any) -> bool:

@@ -29,6 +29,8 @@ class Example(BaseModel):
     """Near duplicates share a number; 0: none."""
     flags: str = ""
     """What a reviewer should look at: `label:neutral` (suggested label), `pii:EMAIL`."""
+    meta: str = ""
+    """Canonical JSON of the columns in `data.metadata`, where there are any."""
 
 
 class Reject(BaseModel):
@@ -69,6 +71,26 @@ class Curated(Record):
     """Values found, by type."""
 
 
+class Succession(BaseModel):
+    """What a train split took over from the champion that training goes on from, and from experts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    of: str
+    """Digest of the splits of the new data alone."""
+    champion: str | None = None
+    """Digest of the champion's released weights; None where training starts from the base."""
+    trained: str | None = None
+    """Digest of what the champion's training made."""
+    corrections: str | None = None
+    """Digest of the stored corrections."""
+    replayed: int = 0
+    """Train rows drawn from earlier data."""
+    corrected: int = 0
+    """Train rows that experts corrected."""
+    held_out: int = 0
+    """Corrections left out because their text is held out for validation or test."""
+
+
 class Splits(Record):
     """`train.parquet`, `validation.parquet`, `test.parquet` and `proof.json`."""
 
@@ -85,6 +107,7 @@ class Splits(Record):
     task: str = "classification"
     sensitivity: str = "internal"
     zone: str = "any"
+    succession: Succession | None = None
 
 
 class DataCard(Record):
@@ -159,18 +182,22 @@ class Trained(Record):
     """Rows taken at once; less than the batch when memory ran out. 0: not recorded."""
     teacher: str | None = None
     """Digest of the weights that taught."""
+    teacher_usd: float | None = None
+    """What a teacher behind an endpoint was paid for its answers, at the recipe's prices."""
     layers: list[int] = []
     """The teacher's layers that a student cut from it kept."""
     validation: list[ValidationPoint] = []
     kept_step: int | None = None
     """Step whose weights were kept; None: the last."""
+    champion: str | None = None
+    """Digest of the released weights that training went on from."""
 
 
 class Origin(BaseModel):
     """Something that weights were made from, and what its owner allows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    role: Literal["base", "data", "teacher"]
+    role: Literal["base", "data", "teacher", "champion"]
     name: str
     license: str
     sensitivity: Sensitivity = "public"

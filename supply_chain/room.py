@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from supply_chain.errors import SupplyChainError, Unavailable
+from supply_chain.errors import CannotTrain, Unavailable
 from supply_chain.store import write_atomically
 
 _CHECKPOINTS = 3
@@ -58,9 +58,9 @@ def micro_batch(work: Path, batch: int) -> int:
 
 
 def take_fewer(work: Path, batch: int, rows: int) -> int:
-    """The next smaller divisor of the batch, at most half of `rows`. Raises SupplyChainError at one row."""
+    """The next smaller divisor of the batch, at most half of `rows`. Raises CannotTrain at one row."""
     if rows == 1:
-        raise SupplyChainError(
+        raise CannotTrain(
             "out of memory with one row at a time: lower train.max_tokens or train.lora.rank, train fewer layers "
             "(train.top_layers), or use a smaller base model"
         )

@@ -130,6 +130,10 @@ class Store:
             if stored is not None:
                 yield stored
 
+    def of_digest(self, kind: type[R], digest: str) -> Stored[R] | None:
+        """The local object of one kind whose bytes have this digest, or None."""
+        return next((stored for stored in self.all(kind) if stored.digest == digest), None)
+
     def workdir(self, key: str) -> Path:
         """A folder for resumable work on `key`; it outlives the process. See `clear_work`."""
         path = self.root / "work" / key

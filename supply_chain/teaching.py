@@ -20,6 +20,7 @@ from supply_chain.records import Compute, Example
 from supply_chain.scoring import label_likelihoods
 from supply_chain.serving import FILE, read_serving
 from supply_chain.store import Record, Stored, write_atomically
+from supply_chain.verdicts import Verdict, followed
 
 VERSION = 1
 
@@ -58,7 +59,7 @@ def teacher_answers(job: Job, compute: Compute) -> Stored[TeacherAnswers]:
 
     def make(folder: Path) -> TeacherAnswers:
         loaded, rows = load(teacher.path, compute), read_split(splits, "train")
-        renderer = _renderer(job, teacher.path, loaded)
+        renderer = teacher_renderer(job, teacher.path, loaded)
         found = label_likelihoods(loaded, renderer, [row.text for row in rows])
         order = [renderer.labels.index(label) for label in job.labels]
         answers = torch.tensor(found)[:, order].log_softmax(-1).numpy().astype(np.float32)
@@ -81,19 +82,11 @@ def taught(job: Job, answers: Stored[TeacherAnswers], objective: LogitsObjective
     found = torch.from_numpy(np.load(answers.verify().path / "answers.npy"))
     if isinstance(objective, LogitsObjective):
         return Taught(rows, found)
-    kept = []
-    for row, likelihoods in zip(rows, found, strict=True):
-        label = job.labels[int(likelihoods.argmax())]
-        if label == row.label or objective.disagreement == "truth" or likelihoods.max().exp() < objective.confidence:
-            kept.append(row)
-        elif objective.disagreement == "teacher":
-            kept.append(row.model_copy(update={"label": label}))
-    if not kept:
-        raise InvalidInput(
-            "train.objective: the teacher agrees with the truth on no row; set disagreement to truth or teacher, "
-            "or choose another teacher"
-        )
-    return Taught(kept, None)
+    shares = found.exp().max(dim=1)
+    verdicts = [
+        Verdict(job.labels[i], float(share)) for i, share in zip(shares.indices.tolist(), shares.values, strict=True)
+    ]
+    return Taught(followed(rows, verdicts, objective), None)
 
 
 def distillation_loss(
@@ -127,7 +120,7 @@ def layers_to_keep(job: Job, cut: Cut, compute: Compute, work: Path) -> list[int
         kept = [round(i * (depth - 1) / max(cut.layers - 1, 1)) for i in range(cut.layers)]
     else:
         rows = read_split(job.splits, "train")[:: max(1, sum(job.splits.record.rows["train"].values()) // cut.rows)]
-        scores = block_influence(loaded, _renderer(job, job.teacher.path, loaded), [row.text for row in rows])
+        scores = block_influence(loaded, teacher_renderer(job, job.teacher.path, loaded), [row.text for row in rows])
         kept = sorted(sorted(range(depth), key=lambda i: -scores[i])[: cut.layers])
     write_atomically(path, json.dumps(kept))
     return kept
@@ -158,10 +151,10 @@ def block_influence(loaded: Loaded, renderer: Renderer, texts: list[str]) -> lis
     return [1 - total / tokens for total in sums]
 
 
-def _renderer(job: Job, path: Path, loaded: Loaded) -> Renderer:
+def teacher_renderer(job: Job, path: Path, loaded: Loaded) -> Renderer:
     """The teacher's own prompt; an untuned base reads this recipe's."""
     if not (path / FILE).exists():
-        return Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer)
+        return Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
     serving = read_serving(path)
     if set(serving.labels) != set(job.labels):
         odd = sorted(set(serving.labels) ^ set(job.labels))
@@ -169,4 +162,4 @@ def _renderer(job: Job, path: Path, loaded: Loaded) -> Renderer:
             f"train.teacher: teacher and student know different labels ({', '.join(odd[:5])}): train both on data with "
             "the same labels"
         )
-    return Renderer.of(serving.prompt, serving.labels, loaded.tokenizer)
+    return Renderer.of(serving.prompt, serving.labels, loaded.tokenizer, job.recipe.task)

@@ -36,6 +36,11 @@ def adapts(spec: Spec) -> bool:
     return not (isinstance(spec, FullTrain | DistillTrain) or (isinstance(spec, HeadTrain) and spec.tune == "full"))
 
 
+def has_new_head(spec: Spec) -> bool:
+    """Whether a head of labels is trained, so that the model answers with a label and not with words."""
+    return isinstance(spec, HeadTrain) or (isinstance(spec, DistillTrain) and spec.answers == "head")
+
+
 def open_trainable(
     path: Path, spec: Spec, labels: list[str], compute: Compute, seed: int, kept: list[int] | None = None
 ) -> Trainable:
@@ -104,7 +109,7 @@ def keep_layers(model: Any, kept: list[int]) -> None:
 def _open(path: Path, spec: Spec, labels: list[str], compute: Compute) -> Any:
     if not adapts(spec):
         compute = compute.model_copy(update={"dtype": "float32"})
-    if isinstance(spec, HeadTrain | DistillTrain):
+    if isinstance(spec, HeadTrain | DistillTrain) and has_new_head(spec):
         model = label_model(
             path,
             labels,

@@ -24,8 +24,6 @@ from supply_chain.keys import adapter_key
 from supply_chain.label_loss import LabelLossTrainer, Loss
 from supply_chain.lesson import lesson_of
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.distill import DistillTrain
-from supply_chain.recipe.train import HeadTrain
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.saving import copy_files, save_learned
@@ -34,8 +32,9 @@ from supply_chain.settings import Settings
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
-from supply_chain.trainable import Spec, Trainable, open_trainable
+from supply_chain.trainable import Spec, Trainable, has_new_head, open_trainable
 from supply_chain.trunk import states_of
+from supply_chain.warm_start import take_over
 from supply_chain.watching import Bar, Watch
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
 
     With the same compute the resumed weights equal an uninterrupted run's bit for bit. `tracker` gets
     the result's key and opens its run. Raises InvalidInput for an example that is too long or layers
-    that the model has not, Unavailable for a disk without room, SupplyChainError when the loss is no
+    that the model has not, Unavailable for a disk without room, CannotTrain when the loss is no
     number or one row does not fit into memory.
     """
     key = adapter_key(job)
@@ -70,12 +69,15 @@ class _Plan:
     tracker: Tracker
     loss: Loss
     kept: list[int] | None
+    paid_usd: float | None = None
 
     def opened(self, compute: Compute | None = None) -> Trainable:
         """The model to train, newly read."""
         job, seed = self.job, self.job.settings.seed
         path = job.teacher.path if self.kept and job.teacher else job.base.path
-        return open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
+        trainable = open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
+        take_over(trainable.model, job)
+        return trainable
 
 
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
@@ -83,11 +85,12 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     job.splits.verify()
     tokenizer = AutoTokenizer.from_pretrained(base.path, local_files_only=True)
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
-    head = isinstance(spec, HeadTrain | DistillTrain)
+    head = has_new_head(spec)
     lesson = lesson_of(job, work)
     rows = training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
     start = scoring_compute(job.settings)
     plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
+    plan = replace(plan, paid_usd=lesson.paid_usd)
     compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
     plan = replace(plan, compute=compute)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
@@ -156,6 +159,8 @@ def _record(
         head=str(trainable.model.config.pooling) if trainable.head else None,
         micro_batch=rows_at_once,
         teacher=job.teacher.digest if job.teacher else None,
+        teacher_usd=plan.paid_usd,
+        champion=job.splits.record.succession.champion if job.splits.record.succession else None,
         layers=plan.kept or [],
         validation=best.points if best else [],
         kept_step=best.best.step if best and best.best else None,

@@ -4,17 +4,17 @@ Neither training nor test rows take part. Where a promise is asked for, half of 
 the other half choose the threshold: a promise made on rows that the confidences were fitted to would not hold.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from supply_chain.calibration import Calibration, fit_calibration
 from supply_chain.data.split import read_split
 from supply_chain.encode import answer_room
-from supply_chain.escalation import Escalation, choose_threshold
+from supply_chain.escalation import Escalation, Stakes, choose_threshold
 from supply_chain.generation import write
 from supply_chain.inference import Loaded
 from supply_chain.job import Job
+from supply_chain.pricing import passed_on_usd, pricing
 from supply_chain.prompt import Renderer
 from supply_chain.records import Example
 from supply_chain.scoring import label_likelihoods
@@ -48,17 +48,25 @@ def _ranked(
     likelihoods = label_likelihoods(loaded, renderer, [row.text for row in [*fitting, *choosing]])
     calibration = fit_calibration(likelihoods[: len(fitting)], [job.labels.index(row.label) for row in fitting])
     shares = calibration.probabilities(likelihoods[len(fitting) :]) if choosing else []
-    right = [job.labels[s.index(max(s))] == row.label for s, row in zip(shares, choosing, strict=True)]
-    return {"calibration": calibration, "escalation": _promise(job, [max(s) for s in shares], right)}
+    answers = [job.labels[s.index(max(s))] for s in shares]
+    return {"calibration": calibration, "escalation": _promise(job, choosing, answers, [max(s) for s in shares])}
 
 
 def _written(job: Job, renderer: Renderer, loaded: Loaded, choosing: Sequence[Example], room: int) -> Escalation | None:
     contexts = [renderer.context(row.text) for row in choosing]
     written = write(loaded, contexts, room, renderer.complete) if contexts else []
-    right = [renderer.read(w.text) == row.label for w, row in zip(written, choosing, strict=True)]
-    return _promise(job, [math.exp(w.likelihood) for w in written], right)
+    answers = [renderer.read(w.text) for w in written]
+    return _promise(job, choosing, answers, [w.confidence(a_token=False) for w in written])
 
 
-def _promise(job: Job, confidences: Sequence[float], right: Sequence[bool]) -> Escalation | None:
-    wanted = job.recipe.evaluate.escalation
-    return choose_threshold(confidences, right, wanted.max_risk, wanted.confidence) if wanted else None
+def _promise(
+    job: Job, rows: Sequence[Example], answers: Sequence[str], confidences: Sequence[float]
+) -> Escalation | None:
+    spec = job.recipe.evaluate
+    if spec.escalation is None:
+        return None
+    price, passed_on = pricing(job.recipe.task, spec.kpis, job.labels), passed_on_usd(spec.kpis)
+    kept_usd = [price(row.label, answer) for row, answer in zip(rows, answers, strict=True)]
+    stakes = None if passed_on is None else Stakes(kept_usd, passed_on, spec.escalation.choose)
+    right = [row.label == answer for row, answer in zip(rows, answers, strict=True)]
+    return choose_threshold(confidences, right, spec.escalation.max_risk, spec.escalation.confidence, stakes)

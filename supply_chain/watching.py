@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback
 
-from supply_chain.errors import SupplyChainError
+from supply_chain.errors import CannotTrain
 from supply_chain.tracking import Tracker
 
 
@@ -25,12 +25,12 @@ class Watch(TrainerCallback):
         self.tracker = tracker
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
-        """Called by the trainer at every step. Raises SupplyChainError."""
+        """Called by the trainer at every step. Raises CannotTrain."""
         if not logs or "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
             what = "loss" if not math.isfinite(logs["loss"]) else "grad_norm"
-            raise SupplyChainError(
+            raise CannotTrain(
                 f"training diverged: the {what.replace('grad_norm', 'gradient')} is {logs[what]} at step "
                 f"{state.global_step}. Lower train.learning_rate (now {args.learning_rate:g}) or raise train.warmup. "
                 "Checkpoints from before are kept, but a changed recipe starts anew."

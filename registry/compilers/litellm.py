@@ -10,8 +10,10 @@ from typing import Any
 import yaml
 
 from registry.compilers import Compiled
+from registry.compilers.lost import CAUSES, losses
+from registry.compilers.places import head, variable_of
 from registry.routing import Candidate, Model, ModelRoute, RoutingManifest
-from registry.terms import ANY, NOBODY
+from registry.terms import NOBODY
 from supply_chain.recipe.route import Cause
 
 _SETTINGS: dict[str, Cause] = {
@@ -38,13 +40,9 @@ def compile_litellm(manifest: RoutingManifest) -> Compiled:
         found = [{r.task: [task_of[r.fallbacks[cause]]]} for r in manifest.routes if r.fallbacks[cause] != NOBODY]
         settings[name] = found
     config = {"model_list": [*served, last], "router_settings": settings}
-    head = f"# Fleet {manifest.fleet}, generation {manifest.generation}, compiled from its manifest. Do not edit.\n"
-    return Compiled(head + yaml.safe_dump(config, sort_keys=False, allow_unicode=True), list(_lost(manifest)))
-
-
-def variable_of(model: str) -> str:
-    """The environment variable with the URL where a specialist is served."""
-    return f"{model.upper()}_URL"
+    text = head(manifest) + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    told = losses(manifest, "LiteLLM", {"hops", "weights", "context", "answers", "decoding"}, set(CAUSES))
+    return Compiled({"config.yaml": text}, [*_lost(manifest), *told])
 
 
 def _served(model: Model, route: ModelRoute, candidate: Candidate, manifest: RoutingManifest) -> dict[str, Any]:
@@ -55,6 +53,10 @@ def _served(model: Model, route: ModelRoute, candidate: Candidate, manifest: Rou
         "max_input_tokens": model.context_tokens,
     }
     params = _params(model.name, variable_of(model.name), candidate.weight)
+    if model.decoding is not None:
+        params["temperature"] = model.decoding.temperature
+        if model.decoding.max_new_tokens:
+            params["max_tokens"] = model.decoding.max_new_tokens
     return {"model_name": route.task, "litellm_params": params, "model_info": told}
 
 
@@ -66,12 +68,6 @@ def _lost(manifest: RoutingManifest) -> Iterator[str]:
     for route in manifest.routes:
         if route.fallbacks["timeout"] != route.fallbacks["error"]:
             yield f"{route.task}: LiteLLM treats a timeout as an error: {route.fallbacks['error']} answers then"
-        if route.min_confidence is not None:
-            yield f"{route.task}: an answer below confidence {route.min_confidence:g} is passed on as it is"
-        if route.zone != ANY:
-            yield f"{route.task}: nothing keeps a request that did not come by this route out of zone {route.zone}"
     limits = {route.max_hops for route in manifest.routes}
     if len(limits) > 1:
         yield f"the lowest of max_hops ({min(limits)}) holds for all routes"
-    if any(route.keywords or route.utterances for route in manifest.routes) or manifest.router is not None:
-        yield "keywords, utterances and the learned router: callers name the task as model"

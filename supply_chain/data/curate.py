@@ -126,7 +126,7 @@ def _with_marks(table: pa.Table, verdicts: Verdicts, rows: Any, several: bool) -
     if verdicts.suggested:
         label = [verdicts.suggested.get(r) for r in rows.tolist()]
         flags = [" ".join(filter(None, (f, s and f"label:{s}"))) for f, s in zip(flags, label, strict=True)]
-    columns = {n: table[n] for n in ("text", "label", "group", "file", "line", "time")}
+    columns = {n: table[n] for n in ("text", "label", "group", "file", "line", "time", "meta")}
     columns |= {
         "id": pa.array(ids),
         "flags": pa.array(flags, pa.string()),

@@ -8,9 +8,12 @@ from typing import NamedTuple
 
 from supply_chain.data.rows import Row
 from supply_chain.data.target import prompt_and_answer, target_reader
+from supply_chain.identity import canonical_json
 from supply_chain.recipe.data import DataSpec
 from supply_chain.recipe.rules import Filter
 from supply_chain.records import Reject
+
+_META = 200
 
 
 class Candidate(NamedTuple):
@@ -23,6 +26,7 @@ class Candidate(NamedTuple):
     file: str
     line: int
     flags: str = ""
+    meta: str = ""
 
 
 def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
@@ -31,6 +35,7 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
     conditions = [(f, _condition(f)) for f in spec.rules.filters]
     low, high = spec.rules.min_chars, spec.rules.max_chars
     target_of, chat, column, answers = target_reader(spec), spec.task == "generation", spec.text, spec.label.column
+    kept = _metadata(spec.metadata) if spec.metadata else None
     group_of, withheld, timed = _group(spec), spec.rules.pii is not None, spec.split.time is not None
 
     def judge(row: Row) -> Candidate | Reject:
@@ -61,7 +66,7 @@ def row_judge(spec: DataSpec) -> Callable[[Row], Candidate | Reject]:
         elif failed := [f.column for f, holds in conditions if not holds(values.get(f.column))]:
             reason, detail = "filtered", failed[0]
         else:
-            return Candidate(text, label, group, time, row.file, row.line)
+            return Candidate(text, label, group, time, row.file, row.line, "", kept(row) if kept else "")
         return reject(row, reason, detail, text)
 
     def reject(row: Row, reason: str, detail: str, text: str) -> Reject:
@@ -76,6 +81,7 @@ def columns_of(spec: DataSpec) -> list[str]:
     """The columns that a spec needs, each once."""
     chat = spec.task == "generation" and spec.label.column == "label" and spec.text == "messages"
     names = [spec.text, *([] if chat else [spec.label.column]), *(f.column for f in spec.rules.filters)]
+    names += spec.metadata
     names += [spec.group.column] if spec.group else []
     names += [spec.split.time] if spec.split.time else []
     return list(dict.fromkeys(names))
@@ -104,6 +110,14 @@ def _group(spec: DataSpec) -> Callable[[Row], str | None]:
         return match.group(1) if match else None
 
     return group
+
+
+def _metadata(columns: list[str]) -> Callable[[Row], str]:
+    def kept(row: Row) -> str:
+        found = {c: "" if row.values.get(c) is None else str(row.values[c])[:_META] for c in columns}
+        return canonical_json(found).encode("utf-8", "replace").decode()
+
+    return kept
 
 
 def _time(spec: DataSpec, row: Row) -> str | None:

@@ -11,9 +11,13 @@ class Identifier:
         try:
             from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415
         except ImportError:
-            raise Unavailable("rules.language needs py3langid: pip install '.[language]'") from None
+            raise Unavailable("telling languages needs py3langid: pip install '.[language]'") from None
         self._rule = rule
         self._model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+    def language(self, text: str) -> str:
+        """The likeliest language's ISO 639-1 code."""
+        return str(self._model.classify(text)[0])
 
     def foreign(self, text: str) -> str | None:
         """`de 0.98` for a text surely in another language, or None."""

@@ -14,7 +14,7 @@ from supply_chain.data.judge import Candidate
 
 _BATCH = 50_000
 _64_BITS = (1 << 64) - 1
-_TEXTS = ("text", "label", "group", "time", "file", "flags")
+_TEXTS = ("text", "label", "group", "time", "file", "flags", "meta")
 _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n in Candidate._fields])
 
 

@@ -52,20 +52,22 @@ class Weights:
 def merged_fault(base: Path, trained: Path, merged: Path) -> str:
     """Why `merged` is not `base` with the adapter in `trained` added; empty if it is, or if whole weights were trained.
 
-    DoRA scales rows as well, so there only that every adapted layer has changed is asked.
+    DoRA scales rows as well, and `alpha_pattern` names scales of layers: there only the adapter itself is asked.
     """
     if not (trained / "adapter_config.json").exists():
         return ""
     config = json.loads((trained / "adapter_config.json").read_text(encoding="utf-8"))
     whole, own, adapter = Weights(base), Weights(merged), Weights(trained)
-    scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    own_scales = config.get("use_dora") or config.get("alpha_pattern")
     wanted = missed = size = 0.0
     for name in (n for n in adapter.places if n.endswith(".lora_A.weight")):
         key = name.removeprefix(_PREFIX).replace(".lora_A.weight", ".weight")
         before = whole.get(key)
-        delta = scale * adapter.get(name.replace("lora_A", "lora_B")) @ adapter.get(name)
+        down, up = adapter.get(name), adapter.get(name.replace("lora_A", "lora_B"))
+        rank = len(down)
+        delta = config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank) * up @ down
         size += float(delta.square().sum())
-        if config.get("use_dora"):
+        if own_scales:
             delta = own.get(key) - before
         after = (before + delta).bfloat16().float()
         wanted += float((after - before).square().sum())

@@ -107,6 +107,9 @@ class DataSpec(Part):
     label: LabelSpec = LabelSpec()
     """The answer: a label, a list of labels, an object of fields, or a completion."""
     group: GroupSpec | None = None
+    metadata: list[str] = Field([], exclude_if=lambda value: not value)
+    """Columns kept beside each row for `evaluate.slices`, up to 200 characters of each value. They are kept as they
+    are: name none with personal data."""
     license: str
     """SPDX identifier or name of the data's licence."""
     attribution: str = ""

@@ -4,22 +4,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from supply_chain.recipe.endpoint import Endpoint
 from supply_chain.recipe.part import Part
 from supply_chain.recipe.train import Loop
 
 
 class Teacher(Part):
-    """Another recipe's specialist, or an untuned base model that ranks the labels' answers."""
+    """Another recipe's specialist, an untuned base model, or a model behind an endpoint."""
 
     recipe: str | None = None
     """The recipe whose full-precision weights teach."""
     base: str | None = None
     """A name in `base_models.yaml`."""
+    endpoint: Endpoint | None = Field(None, exclude_if=lambda value: value is None)
+    """An OpenAI-compatible chat endpoint."""
 
     @model_validator(mode="after")
     def _one(self) -> "Teacher":
-        if (self.recipe is None) == (self.base is None):
-            raise ValueError("name one teacher: recipe or base")
+        if sum(one is not None for one in (self.recipe, self.base, self.endpoint)) != 1:
+            raise ValueError("name one teacher: recipe, base or endpoint")
         return self
 
 
@@ -57,12 +60,15 @@ class Cut(Part):
 
 
 class DistillTrain(Loop):
-    """A student with a head of labels learns what its teacher knows; all its weights are trained."""
+    """A student learns what its teacher knows; all its weights are trained."""
 
     method: Literal["distill"]
     teacher: Teacher
     objective: Annotated[LogitsObjective | SequenceObjective, Field(discriminator="kind")] = LogitsObjective()
     student: Cut | None = None
     """Cut from the teacher; by default the recipe's base."""
+    answers: Literal["head", "words"] = Field("head", exclude_if=lambda value: value == "head")
+    """A head of labels (one forward pass), or the model's own words, which every other task than classification
+    needs and takes by default."""
     pooling: Literal["last", "mean"] = "last"
     """What the head reads; a student cut from a teacher with a head reads what its teacher reads."""

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from supply_chain.recipe.endpoint import Endpoint
+from supply_chain.recipe.expression import condition
 from supply_chain.recipe.part import Part
+from supply_chain.recipe.sources import PathSource, UrlSource
 from supply_chain.recipe.tasks import Metric
 
 
@@ -14,6 +17,11 @@ def _regex(value: str) -> str:
         re.compile(value)
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _expression(value: str) -> str:
+    condition(value)
     return value
 
 
@@ -51,6 +59,10 @@ class Kpis(Part):
 Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
 
 
+ROW_NAMES = {"text", "label", "chars", "words", "file"}
+"""What a slice's `where` may read of every row."""
+
+
 class SliceSpec(Part):
     """Test rows that meet every condition are also scored alone; thirds by length always are."""
 
@@ -61,6 +73,15 @@ class SliceSpec(Part):
     """The truth is one of these."""
     min_chars: int | None = Field(None, ge=0)
     max_chars: int | None = Field(None, ge=1)
+    source: str | None = None
+    """Pattern of the file that the row came from: `2026-*/*.jsonl`."""
+    language: str | None = Field(None, pattern=r"^[a-z]{2}$")
+    """ISO 639-1 code that py3langid gives the text; needs `pip install '.[language]'`."""
+    metadata: dict[str, list[str]] | None = None
+    """Columns of `data.metadata`, each with the values that belong here."""
+    where: Annotated[str, AfterValidator(_expression)] | None = None
+    """Expression over `text`, `label`, `chars`, `words`, `file` and the columns of `data.metadata`:
+    `chars > 200 and channel in ["mail", "chat"]`."""
 
 
 class Escalate(Part):
@@ -74,28 +95,53 @@ class Escalate(Part):
     """Largest share of mistakes among the answers kept."""
     confidence: float = Field(0.95, ge=0.5, lt=1)
     """Probability that the promise holds."""
+    choose: Literal["most", "cheapest"] = "most"
+    """Of the thresholds that keep the risk, the one that keeps most answers, or the one with the least expected
+    cost; that needs a price of what is passed on (`kpis.escalation_usd` or `generalist_usd_per_1k`)."""
+
+
+class Judge(Part):
+    """A large model that says whether the candidate's texts are at least as good as the references."""
+
+    endpoint: Endpoint
+    criterion: str = Field("Which answer serves the person who asked better?", min_length=10)
+    experts: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None
+    """JSON lines with `text`, `a`, `b` and `verdict` (`a`, `b` or `same`): how far the judge agrees with experts."""
 
 
 class Evaluate(Part):
     """How the candidate is measured."""
 
     metric: Metric = "macro_f1"
-    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels."""
-    baselines: list[Literal["majority", "tfidf"]] = ["majority", "tfidf"]
-    """`tfidf` answers classification only."""
+    """Extraction and multi-label: `exact_match` (the default) or `micro_f1` over fields or labels. Generation:
+    `rouge_l` (the default), `chrf`, `bleu`, `exact_match` or `similarity`."""
+    also: list[Metric] = []
+    """Generation: what is measured besides `metric`; by default `chrf`, `bleu`, `exact_match`."""
+    acceptable: float = Field(0.5, gt=0, le=1)
+    """Generation: an answer whose `metric` is at least this is right: what wins, mistakes and costs count."""
+    baselines: list[Literal["majority", "tfidf", "static"]] = ["majority", "tfidf"]
+    """`tfidf` (word counts) and `static` (WordLlama's embeddings, `pip install '.[noise]'`), each with a linear
+    model, answer classification only."""
     shots: int = Field(0, ge=0, le=32)
     """Train rows that the untuned base model is shown before each text."""
     resamples: int = Field(2000, ge=200, le=100_000)
     """Bootstrap resamples for intervals."""
     latency_rows: int = Field(60, ge=10)
     """Single requests timed for p50 and p95."""
+    judge: Judge | None = None
+    """Generation: the candidate's and the champion's texts are judged; needs `pip install '.[endpoint]'`."""
     escalation: Escalate | None = None
+    out_of_scope: str | None = None
+    """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []
     perturbations: list[Perturbation] = []
     """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
     answer something else."""
     perturbed_rows: int = Field(200, ge=20)
     """Test rows drawn for each perturbation."""
+    corrections: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None
+    """Classification: experts' corrections (JSON lines with `text`, `label`, `who`, `when`), asked again of every
+    candidate. The same file may be trained on (`train.corrections`)."""
     max_rows: int | None = Field(None, ge=20)
     """Scores a seeded sample of the test split instead of all of it."""
     kpis: Kpis

@@ -53,7 +53,7 @@ def _fault(detail: Any, model: type[BaseModel], root: yaml.Node | None) -> Fault
         message += _nearest(str(loc[-1]), _model_at(loc[:-1], model))
     elif words and detail["type"] != "missing" and not isinstance(detail["input"], dict):
         message += f", found {detail['input']!r}"
-    return Fault(".".join(map(str, loc)), message, _line(loc, root))
+    return Fault(".".join(map(str, loc)), message, line_of(loc, root))
 
 
 def _nearest(key: str, model: type[BaseModel] | None) -> str:
@@ -87,7 +87,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _line(loc: tuple[int | str, ...], node: yaml.Node | None) -> int | None:
+def line_of(loc: tuple[int | str, ...], node: yaml.Node | None) -> int | None:
+    """The line of a key, or of the nearest one above it that stands in the file."""
     line = node.start_mark.line + 1 if node is not None else None
     for step in loc:
         if isinstance(node, yaml.MappingNode):

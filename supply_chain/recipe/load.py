@@ -1,16 +1,18 @@
 """Reads recipes: safe YAML, every fault at once, each with its line and path."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from supply_chain.errors import Fault, InvalidRecipe
-from supply_chain.recipe.faults import duplicate_keys, faults_of
+from supply_chain.recipe.faults import duplicate_keys, faults_of, line_of
 from supply_chain.recipe.files import parse
 from supply_chain.recipe.part import Surroundings
 from supply_chain.recipe.schema import Recipe
+from supply_chain.recipe.suites import inherited
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -24,6 +26,9 @@ def load_yaml(path: Path, model: type[M], context: Any = None, stem_is_name: boo
     """A YAML file as `model`. Raises InvalidRecipe with every fault of the file."""
     root, data = parse(path)
     faults = list(duplicate_keys(root)) if root is not None else []
+    if isinstance(context, Surroundings) and model is Recipe and isinstance(data, dict):
+        data, strange = inherited(data, context.root)
+        faults += [replace(fault, line=line_of(("suite",), root)) for fault in strange]
     if stem_is_name and isinstance(data, dict) and isinstance(data.get("name"), str) and data["name"] != path.stem:
         faults.append(Fault("name", f"must be {path.stem!r}, the file's name, found {data['name']!r}"))
     try:

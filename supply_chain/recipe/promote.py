@@ -21,7 +21,7 @@ class Promote(Part):
 
     minimum: float = Field(ge=0, le=1)
     """The metric's lower 95% bound must reach this."""
-    beats: list[Literal["majority", "tfidf", "base"]] = ["tfidf"]
+    beats: list[Literal["majority", "tfidf", "static", "base"]] = ["tfidf"]
     """The 95% interval of the difference to each must lie above 0."""
     champion_margin: float = Field(0.01, ge=0, le=1)
     """The candidate's loss against the current champion must stay within this (95%, paired)."""
@@ -31,6 +31,18 @@ class Promote(Part):
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     min_valid: float | None = Field(None, ge=0, le=1)
     """Written answers: the share that can be read at all (its lower 95% bound) must reach this."""
+    min_judged: float | None = Field(None, ge=0, le=1)
+    """`evaluate.judge`: the share judged at least as good as the reference (its lower 95% bound) must reach this."""
+    min_kappa: float | None = Field(None, ge=-1, le=1)
+    """`evaluate.judge.experts`: the judge's agreement with experts (Cohen's kappa, its lower 95% bound) must reach
+    this."""
+    min_mended: float | None = Field(None, ge=0, le=1)
+    """`evaluate.corrections`: the share answered as the experts did must reach this. It is no sample of anything, so
+    that the share itself counts."""
+    min_outside_caught: float | None = Field(None, ge=0, le=1)
+    """`evaluate.out_of_scope`: the share of such rows that is caught (its lower 95% bound) must reach this."""
+    max_unscored: float | None = Field(None, ge=0, le=1)
+    """Largest share of the rows that may go without a score of the metric; they are left out of every figure."""
     max_drop: float | None = Field(None, ge=0, le=1)
     """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)

@@ -5,17 +5,21 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from supply_chain.recipe.automate import Automate
+from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.jinja import shows_shots
+from supply_chain.recipe.misfits import misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.promote import Promote
-from supply_chain.recipe.prompt import PlainPrompt, Prompt
+from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
+from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
-from supply_chain.recipe.tasks import METRICS, for_task, misfits
-from supply_chain.recipe.teachers import teacher_faults
+from supply_chain.recipe.tasks import METRICS, for_task
+from supply_chain.recipe.teachers import endpoint_faults, teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
 Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
@@ -36,11 +40,14 @@ class Recipe(Part):
     owner: Annotated[str, Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
     """`team:name` or an e-mail address."""
     task: Task = "classification"
+    suite: str | None = Field(None, exclude_if=lambda value: value is None)
+    """Name of a file in `evals/suites`; `evaluate` and `promote` inherit what they leave out."""
     data: DataSpec
     base: Annotated[str, AfterValidator(_known_base)]
     """Name in `base_models.yaml`."""
     prompt: Prompt = PlainPrompt()
     train: Train
+    search: Search | None = None
     quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1)
     """Every format is made, checked and measured; the first is the candidate, unless `choose` says which."""
     choose: Choose | None = Field(None, exclude_if=lambda value: value is None)
@@ -59,16 +66,23 @@ class Recipe(Part):
     def _same_task(self, info: ValidationInfo) -> "Recipe":
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
-        found = misfits(self.task, self.evaluate.metric, {*self.evaluate.baselines, *self.promote.beats})
-        if self.task != "classification" and self.evaluate.kpis.mistakes:
-            found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+        found = misfits(self.task, self.evaluate, [*self.promote.beats])
+        found += slice_faults(self.evaluate.slices, self.data.metadata)
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += endpoint_faults(self.data, self.train)
+        if self.task != "classification" and isinstance(self.train, Continued):
+            named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
+            found += [f"train.{name} needs classification" for name in named]
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         found += quantize_faults(self.quantize, self.train.method in {"head", "distill"})
+        if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
+            found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
+        if self.search:
+            found += search_faults(self.search, self.train, self.task == "classification")
         if found:
             raise ValueError("; ".join(found))
         return self

@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 from supply_chain.recipe.data import Task
 
-Metric = Literal["macro_f1", "accuracy", "exact_match", "micro_f1"]
+Metric = Literal["macro_f1", "accuracy", "exact_match", "micro_f1", "rouge_l", "chrf", "bleu", "similarity"]
 METRICS: dict[Task, tuple[Metric, ...]] = {
     "classification": ("macro_f1", "accuracy"),
     "multilabel": ("exact_match", "micro_f1", "macro_f1"),
     "extraction": ("exact_match", "micro_f1", "macro_f1"),
-    "generation": (),
+    "generation": ("rouge_l", "chrf", "bleu", "exact_match", "similarity"),
 }
-"""The first is the default; a task without any is not trained yet."""
+"""The first is the default."""
 
 
 def for_task(values: dict[str, Any]) -> dict[str, Any]:
@@ -19,17 +19,11 @@ def for_task(values: dict[str, Any]) -> dict[str, Any]:
     task = values["task"]
     given: dict[str, dict[str, Any]] = {"data": {"task": task}}
     if task != "classification":
-        given["evaluate"] = {"metric": next(iter(METRICS[task]), "macro_f1"), "baselines": ["majority"]}
+        given["evaluate"] = {"metric": METRICS[task][0], "baselines": ["majority"]}
         given["promote"] = {"beats": ["majority"]}
+        train = values.get("train")
+        given["train"] = {"answers": "words"} if isinstance(train, dict) and train.get("method") == "distill" else {}
+    if task == "generation":
+        given["evaluate"]["also"] = ["chrf", "bleu", "exact_match"]
     blocks = {name: {**own, **values[name]} for name, own in given.items() if isinstance(values.get(name), dict)}
     return {**values, **blocks}
-
-
-def misfits(task: Task, metric: Metric, rivals: set[str]) -> list[str]:
-    """What a recipe asks for that its task cannot give."""
-    found = []
-    if METRICS[task] and metric not in METRICS[task]:
-        found.append(f"evaluate.metric is {metric}; {task} is measured by {', '.join(METRICS[task])}")
-    if task != "classification" and "tfidf" in rivals:
-        found.append(f"tfidf (evaluate.baselines, promote.beats) answers classification only, not {task}")
-    return found

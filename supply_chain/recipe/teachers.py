@@ -4,22 +4,55 @@ from pathlib import Path
 from typing import Any
 
 from supply_chain.errors import InvalidInput
-from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.data import DataSpec, Task
+from supply_chain.recipe.distill import DistillTrain, LogitsObjective
+from supply_chain.recipe.endpoint import closed_to
 from supply_chain.recipe.files import find_recipes, parse
 from supply_chain.recipe.part import Surroundings
+from supply_chain.recipe.tasks import METRICS
 
 
-def teacher_faults(name: str, task: str, base: str, train: DistillTrain, around: Surroundings | None) -> list[str]:
+def teacher_faults(name: str, task: Task, base: str, train: DistillTrain, around: Surroundings | None) -> list[str]:
     """Everything that keeps this teacher from teaching this student."""
-    if task != "classification":
-        return [f"train.method distill teaches labels of classification, task is {task}"]
-    teacher = train.teacher
+    faults, teacher = _form_faults(task, train), train.teacher
+    if teacher.endpoint is not None:
+        return faults
     if around is None:
-        return _cut_faults(base, teacher.base, train) if teacher.base else []
+        return faults + (_cut_faults(base, teacher.base, train) if teacher.base else [])
     if teacher.base is not None:
         unknown = f"train.teacher.base: unknown base model {teacher.base!r}; known: {', '.join(around.bases)}"
-        return _cut_faults(base, teacher.base, train) if teacher.base in around.bases else [unknown]
-    return _recipe_faults(name, base, train, around.recipes) if around.recipes else []
+        return faults + (_cut_faults(base, teacher.base, train) if teacher.base in around.bases else [unknown])
+    return faults + (_recipe_faults(name, base, train, around.recipes) if around.recipes else [])
+
+
+def endpoint_faults(data: DataSpec, train: DistillTrain) -> list[str]:
+    """What a teacher behind an endpoint cannot give, and what must not be sent to it."""
+    endpoint, objective = train.teacher.endpoint, train.objective
+    if endpoint is None:
+        return []
+    faults = closed_to(endpoint, data.sensitivity, data.zone)
+    if isinstance(objective, LogitsObjective):
+        faults.append("train.objective: an endpoint gives answers, no distributions: set objective: {kind: sequence}")
+    elif objective.confidence and endpoint.samples == 1:
+        faults.append(
+            "train.objective.confidence needs several answers a row: set train.teacher.endpoint.samples: 5 "
+            "(and temperature: 0.7)"
+        )
+    if train.student is not None:
+        faults.append("train.student: no layers can be cut from a model behind an endpoint: leave student out")
+    return faults
+
+
+def _form_faults(task: Task, train: DistillTrain) -> list[str]:
+    if not METRICS[task]:
+        return [f"train.method distill does not teach {task}"]
+    if task != "classification" and train.teacher.endpoint is None:
+        return [f"train.teacher: a recipe or base teaches labels of classification, task is {task}: take an endpoint"]
+    if task != "classification" and train.answers == "head":
+        return [f"train.answers: a head answers with one label of classification, task is {task}: leave answers out"]
+    if train.answers == "words" and isinstance(train.objective, LogitsObjective):
+        return ["train.objective logits needs answers: head; a student that writes takes objective: {kind: sequence}"]
+    return []
 
 
 def _recipe_faults(name: str, base: str, train: DistillTrain, folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.part import Part
 
 
@@ -97,25 +98,25 @@ class Lora(Part):
     """Any other field of peft's LoraConfig."""
 
 
-class LoraTrain(Lora, Loop):
+class LoraTrain(Lora, Loop, Continued):
     """Adapters on the base in full or half precision."""
 
     method: Literal["lora"]
 
 
-class QloraTrain(Lora, Loop):
+class QloraTrain(Lora, Loop, Continued):
     """Adapters on the base in NF4 (Dettmers et al. 2023, arXiv:2305.14314); needs less memory, not less time."""
 
     method: Literal["qlora"]
 
 
-class FullTrain(Loop):
+class FullTrain(Loop, Continued):
     """All weights of the trained layers."""
 
     method: Literal["full"]
 
 
-class HeadTrain(Loop):
+class HeadTrain(Loop, Continued):
     """A linear layer over the text's state answers with a label: one forward pass a decision, however many
     labels. The trunk below it is tuned as `tune` says."""
 

@@ -43,7 +43,7 @@ def test_made_once_with_equal_bytes(tiny_splits, tiny_recipe, store, tmp_path):
 
 
 def test_an_unknown_baseline_is_refused(tiny_splits, tiny_recipe, store):
-    with pytest.raises(InvalidInput, match="no baseline 'bm25' for classification; known: majority, tfidf"):
+    with pytest.raises(InvalidInput, match="no baseline 'bm25' for classification; known: majority, tfidf, static"):
         predict_baseline("bm25", tiny_splits, tiny_recipe, 17, store)
 
 
@@ -51,3 +51,17 @@ def test_a_sample_without_a_label_is_refused(tiny_splits, tiny_recipe):
     spec = tiny_recipe.evaluate.model_copy(update={"max_rows": 2})
     with pytest.raises(InvalidInput, match=r"a sample of 2 of 24 test rows has no \w+"):
         sampled_test(tiny_splits, spec, 17)
+
+
+def test_static_embeddings_with_a_linear_model_equal_scikit_learn(tiny_splits, tiny_recipe, store):
+    pytest.importorskip("wordllama")
+    from supply_chain.data.embeddings import embed
+
+    stored = predict_baseline("static", tiny_splits, tiny_recipe, 17, store)
+    known = [*read_split(tiny_splits, "train"), *read_split(tiny_splits, "validation")]
+    linear = LogisticRegression(C=10, max_iter=1000, class_weight="balanced")
+    linear.fit(embed([e.text for e in known]), [e.label for e in known])
+    expected = linear.predict_proba(embed([r.text for r in read_split(tiny_splits, "test")]))
+    for prediction, shares in zip(read_predictions(stored), expected, strict=True):
+        assert prediction.probabilities == pytest.approx(shares, abs=1e-6)
+    assert stored.record.size_bytes > 1_000_000  # the embeddings' table is part of it

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from evals.confidence import confidence_of
-from evals.drawing import reliability_plot, risk_plot
+from evals.costs import costs_of
+from evals.drawing import cost_plot, reliability_plot, risk_plot
 from evals.estimate import Bench
-from supply_chain.escalation import Escalation
+from evals.outside import outside_of
+from supply_chain.errors import InvalidInput
+from supply_chain.escalation import Cheapest, Escalation, Stakes
 
 ROWS = 100
 TRUTH = ["a"] * ROWS
@@ -49,3 +52,33 @@ def test_plots_say_in_words_what_they_show():
     plot = risk_plot(found)
     assert plot.told.startswith("answering 1%, wrong 0.0%; ")
     assert plot.line.count(" ") == 1 and plot.top == "15%"
+
+
+def test_costs_by_threshold_on_the_test_rows():
+    kept_usd = [0.0 if a == "a" else 1.0 for a in ANSWERS]
+    cheapest = Cheapest(threshold=0.7999, usd_per_1k=1.0, all_kept_usd_per_1k=2.0)
+    promise = PROMISE.model_copy(update={"threshold": 2.0, "cheapest": cheapest})
+    found = costs_of(BENCH, SURE, Stakes(kept_usd, 0.05), promise)
+    assert found.at_cheapest.mean == pytest.approx(1000 * 0.59 * 0.05)
+    assert found.at_promise.mean == pytest.approx(50)
+    assert found.all_kept.mean == pytest.approx(150)
+    assert (found.curve[0].coverage, found.curve[0].usd_per_1k) == (0.0, pytest.approx(50))
+    assert (found.curve[-1].coverage, found.curve[-1].usd_per_1k) == (1.0, pytest.approx(150))
+    assert cost_plot(found).top == "$150.00" and cost_plot(found).told.startswith("answering 0%, $50.00; ")
+    assert costs_of(BENCH, SURE, Stakes(kept_usd, 0.05), PROMISE) is None
+
+
+def test_what_is_out_of_scope_is_caught_by_its_label_or_by_doubt():
+    truth = ["oos"] * 4 + ["a"] * 4
+    bench = Bench(truth, [str(i) for i in range(8)], ["a", "b", "oos"], 200, 17)
+    answers = ["oos", "a", "a", "b", "a", "a", "b", "oos"]
+    sure = [0.9, 0.3, 0.9, 0.4, 0.9, 0.8, 0.4, 0.6]
+    found = outside_of(bench, answers, sure, "oos", PROMISE.model_copy(update={"threshold": 0.5}))
+    assert (found.caught.mean, found.caught.n, found.mistaken.mean) == (0.75, 4, 0.5)
+    # strangeness outside 1.9 0.7 0.1 0.6, inside 0.1 0.2 0.6 1.6: pairs won 4 + 3 + 0.5 + 2.5 of 16
+    assert found.auroc == pytest.approx(10 / 16)
+    with pytest.raises(InvalidInput, match=r"out_of_scope: no label 'oss'; did you mean oos\?"):
+        outside_of(bench, answers, sure, "oss", None)
+    nobody = Bench(["a", "b"], ["1", "2"], ["a", "b", "oos"], 200, 17)
+    empty = outside_of(nobody, ["a", "a"], [0.5, 0.5], "oos", None)
+    assert (empty.caught, empty.auroc, empty.mistaken.mean) == (None, None, 0.0)

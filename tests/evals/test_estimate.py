@@ -34,14 +34,14 @@ def test_every_draw_equals_scikit_learn_on_the_drawn_rows():
     answers = answers_of(b, 0.6)
     names = np.unique(b.groups)
     drawn = []
-    for weights in b._few_draws:
+    for weights in b._draws._few:
         rows = [i for i in range(40) for _ in range(int(weights[list(names).index(b.groups[i])]))]
         truth, given = [b.truth[i] for i in rows], [answers[i] for i in rows]
         drawn.append(f1_score(truth, given, labels=LABELS, average="macro", zero_division=0))
     low, high = np.quantile(drawn, [0.025, 0.975])
     found = b.estimate("macro_f1", answers)
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert b._few_draws.sum(axis=1).tolist() == [8] * 60
+    assert b._draws._few.sum(axis=1).tolist() == [8] * 60
 
 
 def test_known_interval_of_two_groups():
@@ -110,7 +110,7 @@ def test_the_seed_decides_and_blocks_do_not_matter(monkeypatch):
     once, again = b.estimate("macro_f1", answers), bench().estimate("macro_f1", answers)
     assert once == again
     assert Bench(b.truth, b.groups, LABELS, 500, 18).estimate("macro_f1", answers) != once
-    monkeypatch.setattr("evals.estimate._CELLS", 60 * 7)
+    monkeypatch.setattr("evals.resampling._CELLS", 60 * 7)
     assert bench().estimate("macro_f1", answers) == once
 
 

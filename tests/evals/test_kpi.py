@@ -2,8 +2,9 @@ import pytest
 
 from evals.estimate import Bench
 from evals.intervals import share_interval
-from evals.kpi import mistake_prices, usd_per_1k, usd_per_month
+from evals.kpi import usd_per_1k, usd_per_month
 from supply_chain.errors import InvalidInput
+from supply_chain.pricing import mistake_prices
 from supply_chain.recipe.evaluate import Kpis
 
 LABELS = ["negative", "neutral", "positive"]

@@ -33,7 +33,7 @@ def test_causes_become_litellms_fallbacks_and_losses_are_told(manifest: RoutingM
     config = yaml.safe_load(compiled.text)
     assert [entry["model_name"] for entry in config["model_list"]] == ["a", "bee", "generalist"]
     assert config["model_list"][1]["litellm_params"] == {
-        "model": "openai/b", "api_base": "os.environ/B_URL", "api_key": "none", "weight": 1.0,
+        "model": "openai/b", "api_base": "os.environ/B_URL", "api_key": "none", "weight": 1.0, "temperature": 0.0,
     }  # fmt: skip
     assert config["model_list"][2]["litellm_params"]["api_base"] == "os.environ/GENERALIST_URL"
     assert config["router_settings"] == {
@@ -45,9 +45,10 @@ def test_causes_become_litellms_fallbacks_and_losses_are_told(manifest: RoutingM
     }
     assert compiled.lost == [
         "a: LiteLLM treats a timeout as an error: b answers then",
+        "the lowest of max_hops (1) holds for all routes",
         "a: an answer below confidence 0.7 is passed on as it is",
         "a: nothing keeps a request that did not come by this route out of zone eu",
-        "the lowest of max_hops (1) holds for all routes",
+        "LiteLLM does not know how sensitive a text is: whoever calls keeps what is above internal from others",
     ]
 
 

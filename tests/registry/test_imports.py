@@ -6,9 +6,9 @@ import sys
 from supply_chain.settings import PROJECT
 
 LIGHT = [
-    "aliases", "approval", "canonical", "decisions", "delivery", "evidence", "fleet", "gate", "generations",
-    "lifecycle", "manifest", "package", "past", "release", "routing", "seen", "server", "signing", "terms",
-    "tracking", "verification", "versions",
+    "adapters", "aliases", "approval", "bom", "canonical", "card", "checks", "decisions", "delivery", "documents",
+    "evidence", "fleet", "gate", "generations", "lifecycle", "manifest", "package", "past", "release", "routing",
+    "seen", "server", "signing", "terms", "tracking", "verification", "versions",
 ]  # fmt: skip
 
 

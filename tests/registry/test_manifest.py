@@ -67,6 +67,10 @@ def test_a_manifest_says_everything_a_router_needs(release, tiny_recipe, setting
                     "format": "bnb-nf4",
                     "size_bytes": artifact.size_bytes,
                 },
+                "documents": None,
+                "adapter": None,
+                "decoding": {"answers": "ranked", "temperature": 0, "max_new_tokens": 0},
+                "promise": None,
                 "chat_template_sha256": "c" * 64,
                 "tokenizer_sha256": "7" * 64,
                 "prompt": {

@@ -22,6 +22,7 @@ def test_a_version_carries_its_evidence(chain: Chain):
     assert release.quality.model_dump() == {"metric": "macro_f1", "mean": 0.741, "low": 0.7, "high": 0.78, "n": 749}
     assert set(release.digests) == {
         "artifact", "scorecard", "decision", "report", "splits", "prompt", "base", "chat_template", "tokenizer",
+        "documents",
     }  # fmt: skip
     assert release.digests["artifact"] == artifact.digest
     assert release.digests["splits"] == "5" * 64

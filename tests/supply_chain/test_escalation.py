@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from supply_chain.escalation import NONE_KEPT, choose_threshold
+from supply_chain.escalation import NONE_KEPT, Stakes, choose_threshold
 from supply_chain.records import Example
 from supply_chain.trust import halves
 
@@ -57,3 +57,27 @@ def test_groups_stay_on_one_half():
     one, other = halves(rows)
     assert len(one) == len(other) == 15
     assert not {r.group for r in one} & {r.group for r in other}
+
+
+def test_the_cheapest_threshold_weighs_mistakes_against_what_is_passed_on():
+    sure = [0.95] * 100 + [0.75] * 100 + [0.55] * 100
+    usd = [0.0] * 100 + [0.1] * 100 + [0.9] * 100  # expected cost of keeping each
+    found = choose_threshold(sure, [True] * 300, 0.1, stakes=Stakes(usd, 0.5)).cheapest
+    assert 0.55 < found.threshold <= 0.75
+    assert found.usd_per_1k == pytest.approx(1000 * (0.0 + 0.1 + 0.5) / 3)
+    assert found.all_kept_usd_per_1k == pytest.approx(1000 * 1.0 / 3)
+    dear = choose_threshold(sure, [True] * 300, 0.1, stakes=Stakes(usd, 10.0)).cheapest
+    assert dear.threshold == 0.0
+    free = choose_threshold(sure, [True] * 300, 0.1, stakes=Stakes([1.0] * 300, 0.0)).cheapest
+    assert (free.usd_per_1k, free.threshold > 0.95) == (0.0, True)
+
+
+def test_the_cheapest_of_those_that_keep_the_risk_may_be_chosen():
+    sure, right = [0.95] * 200 + [0.6] * 200, [True] * 400
+    stakes = Stakes([0.0] * 200 + [0.9] * 200, 0.5, "cheapest")
+    most = choose_threshold(sure, right, 0.1)
+    cheap = choose_threshold(sure, right, 0.1, stakes=stakes)
+    assert (most.kept, cheap.kept, cheap.mistakes) == (400, 200, 0)
+    assert 0.6 < cheap.threshold <= 0.95
+    wrong = choose_threshold(sure, [False] * 400, 0.1, stakes=stakes)
+    assert not wrong.promised and wrong.cheapest.threshold == cheap.cheapest.threshold

@@ -1,7 +1,6 @@
 """The loop stops early on the recipe's metric, makes do with little memory, and survives being killed anywhere."""
 
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -20,8 +19,9 @@ from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micr
 from supply_chain.stopping import metric_of
 from supply_chain.store import Stored
 from supply_chain.training import train
+from tests.supply_chain.driving import start
 from tests.supply_chain.test_methods import job_of
-from tests.supply_chain.test_training import DRIVER, tracker
+from tests.supply_chain.test_training import tracker
 
 HEAD = {"method": "head", "tune": "full", "batch_size": 16, "checkpoint_steps": 3, "learning_rate": 0.001}
 
@@ -51,23 +51,6 @@ def test_measurement_is_macro_f1_over_all_labels_or_accuracy() -> None:
     assert metric_of("macro_f1", labels, truth, answers) == pytest.approx((0.8 + 2 / 3 + 0) / 3)
 
 
-LITTLE_MEMORY = """
-import pickle, resource, sys
-from pathlib import Path
-from supply_chain.tracking import NoTracker
-from supply_chain.training import train
-
-def limited(key):
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    allowed = pages * resource.getpagesize() + (400 << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    return NoTracker()
-
-record = train(pickle.load(open(sys.argv[1], "rb")), limited).record
-print(record.micro_batch, *(point.loss for point in record.losses))
-"""
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
 def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
     tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
@@ -75,12 +58,10 @@ def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
     block = {"method": "full", "batch_size": 64, "max_steps": 2, "learning_rate": 0.001}
     recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
     job = job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
-    (tmp_path / "job").write_bytes(pickle.dumps(job))
-    done = subprocess.run(
-        [sys.executable, "-c", LITTLE_MEMORY, tmp_path / "job"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    rows, *losses = done.stdout.split()
+    process = start("train_with_little_memory", job, tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    told, wrong = process.communicate()
+    assert process.returncode == 0, wrong[-2000:]
+    rows, *losses = told.split()
     assert int(rows) < 64
     assert 64 % int(rows) == 0
     whole = train(job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512), tracker)
@@ -117,11 +98,10 @@ def test_twenty_random_kills_leave_the_same_weights(
     block = {**HEAD, "top_layers": 1, "max_steps": 150, "stopping": {"every_steps": 10, "patience": 15}}
     whole = train(job_of(tmp_path / "one", tiny_model, tiny_recipe, tiny_splits, **block), tracker)
     job = job_of(tmp_path / "two", tiny_model, tiny_recipe, tiny_splits, **block)
-    (tmp_path / "job").write_bytes(pickle.dumps(job))
     work, moments = job.store.root / "work" / adapter_key(job), random.Random(5)
     reached = []
     for _ in range(20):
-        process = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "job"], stderr=subprocess.DEVNULL)
+        process = start("train", job, tmp_path, stderr=subprocess.DEVNULL)
         while not (work / "compute.json").exists() and process.poll() is None:
             time.sleep(0.01)
         time.sleep(moments.uniform(4, 9))  # importing takes most of the first seconds

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
+from tests.supply_chain.driving import start
 
 PLAIN = BnbNf4(scheme="bnb-nf4", calibration_rows=0)
 CPU = Compute(device="cpu", dtype="float32", attention="eager", threads=1)
@@ -99,27 +99,15 @@ def test_arithmetic_is_chosen_by_steps_of_this_very_training(
     assert (compute.device, compute.threads) == ("cpu", 1)
 
 
-DRIVER = """
-import pickle, sys
-from supply_chain.training import train
-from supply_chain.tracking import NoTracker
-job = pickle.load(open(sys.argv[1], "rb"))
-train(job, lambda key: NoTracker())
-"""
-
-
 def test_kill_9_then_resume_gives_the_same_bits(
     tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
 ) -> None:
-    import pickle
-
     changes = {"max_steps": 40, "checkpoint_steps": 3}
     whole = train(make_job(tmp_path / "one", tiny_model, tiny_recipe, tiny_splits, **changes), tracker)
     job = make_job(tmp_path / "two", tiny_model, tiny_recipe, tiny_splits, **changes)
-    (tmp_path / "job").write_bytes(pickle.dumps(job))
     work = job.store.root / "work" / adapter_key(job)
     for steps in (6, 21):
-        process = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "job"], stderr=subprocess.DEVNULL)
+        process = start("train", job, tmp_path, stderr=subprocess.DEVNULL)
         while not any(int(p.name.rpartition("-")[2]) >= steps for p in work.glob("checkpoint-*")):
             assert process.poll() is None
             time.sleep(0.005)

@@ -1,0 +1,53 @@
+"""What a recipe asks for that its task cannot give."""
+
+from supply_chain.pricing import passed_on_usd
+from supply_chain.recipe.data import Task
+from supply_chain.recipe.evaluate import ROW_NAMES, Evaluate, SliceSpec
+from supply_chain.recipe.expression import condition
+from supply_chain.recipe.tasks import METRICS
+
+
+def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
+    """A sentence for each."""
+    found, rivals = [], {*evaluate.baselines, *beats}
+    if evaluate.metric not in METRICS[task]:
+        found.append(f"evaluate.metric is {evaluate.metric}; {task} is measured by {', '.join(METRICS[task])}")
+    if task == "generation":
+        strange = [name for name in evaluate.also if name not in METRICS[task]]
+        found += [f"evaluate.also: {task} is not measured by {name}; by {', '.join(METRICS[task])}" for name in strange]
+        if evaluate.escalation:
+            found.append("evaluate.escalation needs answers that are right or wrong; generation writes texts")
+    elif evaluate.also:
+        found.append(f"evaluate.also is for generation; {task} is measured by {', '.join(METRICS[task])} anyway")
+    if task != "classification" and evaluate.kpis.mistakes:
+        found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
+    if task != "classification" and evaluate.out_of_scope is not None:
+        found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
+    if task != "generation" and evaluate.judge is not None:
+        found.append(f"evaluate.judge compares texts, so it needs generation, not {task}")
+    if evaluate.judge is not None and evaluate.judge.endpoint.samples > 1:
+        found.append("evaluate.judge.endpoint.samples: a judge is asked once in each order; leave it out")
+    if task != "classification" and evaluate.corrections is not None:
+        found.append(f"evaluate.corrections holds labels of classification, task is {task}")
+    kpis, escalation = evaluate.kpis, evaluate.escalation
+    if escalation and escalation.choose == "cheapest" and passed_on_usd(kpis) is None:
+        found.append(
+            "evaluate.escalation.choose is cheapest, which needs evaluate.kpis.escalation_usd or generalist_usd_per_1k"
+        )
+    for name in ("tfidf", "static") if task != "classification" else ():
+        if name in rivals:
+            found.append(f"{name} (evaluate.baselines, promote.beats) answers classification only, not {task}")
+    return found
+
+
+def slice_faults(slices: list[SliceSpec], metadata: list[str]) -> list[str]:
+    """Columns that a slice reads and `data.metadata` does not keep."""
+    found = []
+    for i, spec in enumerate(slices):
+        columns = set(spec.metadata or {})
+        columns |= (condition(spec.where)[1] if spec.where else set()) - ROW_NAMES
+        missing = sorted(columns - set(metadata))
+        if missing:
+            known = ", ".join([*sorted(ROW_NAMES), *metadata])
+            found.append(f"evaluate.slices.{i}: no {', '.join(missing)}; known: {known}. Name it in data.metadata")
+    return found
