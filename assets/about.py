@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from evals.records import Report, Scorecard
+from evals.records import Forgetting, Report, Scorecard
 from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.release import Release
@@ -149,6 +149,17 @@ def predictions(answers: list[Stored[Predictions]]) -> Metadata:
         for p in (stored.record for stored in answers)
     ]
     return {"contestants": _table(("contestant", "rows", "p50 ms", "p95 ms", "decisions/s", "bytes"), rows)}
+
+
+def forgetting(stored: Stored[Forgetting]) -> Metadata:
+    """Accuracy of every version on every earlier test set."""
+    record = stored.record
+    cells = [(t.first, name, round(e.mean, 4), e.n, t.left_out) for t in record.tests for name, e in t.accuracy.items()]
+    return {
+        "accuracy": _table(("test set of version", "version", "accuracy", "rows", "left out"), cells),
+        "average forgetting": round(record.average.mean, 4) if record.average else "no evidence",
+        "champions gone": ", ".join(map(str, record.gone)) or "none",
+    }
 
 
 def scorecard(stored: Stored[Scorecard]) -> Metadata:

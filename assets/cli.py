@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets import releases, upkeep
+from assets import releases, reviewing, upkeep
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
@@ -76,18 +76,20 @@ def run(recipe: Name) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Every recipe: its champion, quality and gate."""
-    from assets.project import Project
-    from assets.show import show_rows, status_rows
+    """Every recipe: its champion's age, quality and cost, the last decision, whose signature is missing."""
+    from assets.tables import show_rows, status_rows
+    from review.fleet import specialists
+    from supply_chain.settings import load_settings
 
-    show_rows(status_rows(Project.here()), "recipes", as_json, out)
+    show_rows(status_rows(specialists(load_settings())), "recipes", as_json, out)
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """Every registered version, newest first."""
     from assets.project import Project
-    from assets.show import model_rows, show_rows
+    from assets.show import model_rows
+    from assets.tables import show_rows
 
     show_rows(model_rows(Project.here()), "model versions", as_json, out)
 
@@ -120,7 +122,8 @@ def manifest(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand:
         return
     from assets.project import Project
-    from assets.show import manifest_rows, show_rows
+    from assets.show import manifest_rows
+    from assets.tables import show_rows
     from registry.generations import CURRENT, history
 
     project = Project.here()
@@ -202,7 +205,8 @@ def data_diff(before: str, after: str, as_json: Json = False) -> None:
 def data_list(as_json: Json = False) -> None:
     """Every curated data set in the store, with the key that `data diff` takes."""
     from assets.project import Project
-    from assets.show import data_rows, show_rows
+    from assets.show import data_rows
+    from assets.tables import show_rows
 
     show_rows(data_rows(Project.here()), "data sets", as_json, out)
 
@@ -230,5 +234,6 @@ def _escaped(text: str) -> str:
 
 upkeep.add_to(app)
 releases.add_to(app)
+reviewing.add_to(app)
 if __name__ == "__main__":
     main()

@@ -4,11 +4,14 @@ from typing import Any
 
 from assets.launch import Workshop
 from evals.choice import choose
+from evals.forgetting import remembered
 from evals.keys import baseline_key, model_key
-from registry.release import Incumbent, incumbent
+from evals.recall import Recall, recall_key
+from evals.records import Forgetting
+from registry.release import Incumbent, champions_before, incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
-from supply_chain.records import Artifact, Parity, Predictions
+from supply_chain.records import Artifact, Parity, Predictions, Splits
 from supply_chain.store import Store, Stored
 
 
@@ -38,6 +41,17 @@ def contestants(
     if rival is not None:
         answers.append(_model("champion", weights_of(rival, job.recipe.name, job.store), job, shop))
     return answers
+
+
+def memory(job: Job, candidate: Stored[Artifact], shop: Workshop) -> Stored[Forgetting]:
+    """What the candidate and the champions before it know of earlier test sets."""
+    former = champions_before(job.recipe.name, candidate.digest, job.settings)
+    found = {one.version: job.store.find(Artifact, one.artifact_key) for one in former}
+
+    def recalls(model: Stored[Artifact], splits: Stored[Splits]) -> Stored[Recall]:
+        return shop.make(Recall, recall_key(model, splits), "recall", {"model": model, "splits": splits}, {})
+
+    return remembered(found, candidate, job.splits, recalls, job.settings.seed, job.store)
 
 
 def weights_of(rival: Incumbent, name: str, store: Store) -> Stored[Artifact]:

@@ -8,9 +8,10 @@ from assets.console import console_logger
 from assets.fleet import base_asset, faulty_asset, manifest_asset
 from assets.io_manager import ReferenceIOManager
 from assets.project import Project
-from supply_chain.errors import Fault, InvalidRecipe
-from supply_chain.recipe import Recipe, find_recipes, load_recipe
+from supply_chain.errors import InvalidRecipe
+from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.load import load_recipes
 
 
 def build(project: Project) -> dg.Definitions:
@@ -40,17 +41,8 @@ def build(project: Project) -> dg.Definitions:
 
 def read_recipes(project: Project) -> tuple[list[Recipe], dict[str, InvalidRecipe]]:
     """Recipes that load, and the faults of the others by file name."""
-    recipes: dict[str, Recipe] = {}
-    faulty: dict[str, InvalidRecipe] = {}
     around = project.catalogue.surroundings(project.settings.root, project.settings.recipes)
-    for path in find_recipes(project.settings.recipes):
-        try:
-            if path.stem in recipes:
-                raise InvalidRecipe(path, [Fault("name", f"another recipe is called {path.stem}, too")])
-            recipes[path.stem] = load_recipe(path, around)
-        except InvalidRecipe as error:
-            faulty[path.stem if path.stem.isidentifier() else f"recipe_{len(faulty)}"] = error
-    return list(recipes.values()), faulty
+    return load_recipes(project.settings.recipes, around)
 
 
 @dg.definitions

@@ -8,7 +8,7 @@ import dagster as dg
 from assets import about
 from assets.launch import Workshop, explained
 from assets.project import Project
-from assets.wiring import Pipes, common, ins_of
+from assets.wiring import Pipes, common, ins_of, teacher_key_of
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import parity_key, quantized_key
@@ -41,21 +41,24 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
             ]
         return _several(made, about.formats(made))
 
-    @dg.asset(ins=ins_of(recipe, "base", "splits", "adapter", "merged_model", "artifacts"), **common(recipe))
+    taught = ["teacher"] if teacher_key_of(recipe) else []
+    compared = ("base", "splits", "adapter", "merged_model", "artifacts", *taught)
+
+    @dg.asset(ins=ins_of(recipe, *compared), **common(recipe))
     def parity(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Each artifact against the training: tokens, template, stop token, weights and log-probabilities.
 
         A difference ends the run with the hop that made it, before anything is evaluated.
         """
         with explained():
-            job = Job(recipe, inputs["base"], inputs["splits"], project.settings, project.store)
+            told = {name: inputs[name] for name in ("base", "splits", *taught)}
+            job = Job(recipe, settings=project.settings, store=project.store, **told)
             shop = Workshop(project, context, pipes)
             made = []
             for scheme, artifact in zip(recipe.quantize, inputs["artifacts"], strict=True):
                 parts = {"adapter": inputs["adapter"], "merged": inputs["merged_model"], "artifact": artifact}
-                given = {"base": inputs["base"], "splits": inputs["splits"], **parts}
                 key = parity_key(job, scheme, **parts)
-                made.append(shop.make(Parity, key, "parity", given, options(scheme.name)))
+                made.append(shop.make(Parity, key, "parity", {**told, **parts}, options(scheme.name)))
         return _several(made, about.parity(made))
 
     yield from (artifacts, parity)

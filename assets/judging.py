@@ -6,18 +6,19 @@ from typing import Any
 import dagster as dg
 
 from assets import about
-from assets.contest import contestants
+from assets.contest import contestants, memory
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
 from evals.choice import choose
 from evals.judgement import try_all
 from evals.report import render_report
-from evals.scorecard import score
+from evals.scorecard import Beside, score
 from registry.gate import judge, verdict
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.continual import Continued
 
 _LINEAGE = ("curated_data", "splits", "base", "adapter", "merged_model", "quantized_model", "scorecard", "decision")
 
@@ -42,21 +43,36 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
         )
 
-    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, "splits", "predictions"), **common(recipe, recipe.evaluate))
-    def scorecard(splits: Any, predictions: Any) -> dg.MaterializeResult:
+    @dg.asset(
+        kinds={"safetensors"}, ins=ins_of(recipe, "splits", "artifacts", "predictions"), **common(recipe, recipe.choose)
+    )
+    def quantized_model(splits: Any, artifacts: Any, predictions: Any) -> dg.MaterializeResult:
+        """The candidate among the formats: what is judged, registered and served."""
+        with explained():
+            choice = choose(recipe, splits, predictions, settings.seed)
+            stored = next(a for a in artifacts if a.record.format == choice.contestant)
+        return about.made(stored, {**about.artifact(stored), "candidate": choice.sentence})
+
+    @dg.asset(kinds={"pytorch"}, ins=ins_of(recipe, "base", "splits", "quantized_model"), **common(recipe))
+    def forgetting(
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+    ) -> dg.MaterializeResult:
+        """What the candidate and the champions before it answer to earlier test sets."""
+        with explained():
+            job = Job(recipe, base, splits, settings, store)
+            stored = memory(job, quantized_model, Workshop(project, context, pipes))
+        return about.made(stored, about.forgetting(stored))
+
+    asked = ("splits", "predictions", *(["forgetting"] if remembers(recipe) else []))
+
+    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, *asked), **common(recipe, recipe.evaluate))
+    def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
             candidate = choose(recipe, splits, predictions, settings.seed)
-            trial = try_all(recipe, splits, predictions, settings, store)
-            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, trial)
-        return about.made(stored, {**about.scorecard(stored), "candidate": candidate.sentence})
-
-    @dg.asset(kinds={"safetensors"}, ins=ins_of(recipe, "artifacts", "scorecard"), **common(recipe, recipe.choose))
-    def quantized_model(artifacts: Any, scorecard: Any) -> dg.MaterializeResult:
-        """The format that was judged: what is registered and served."""
-        with explained():
-            stored = next(a for a in artifacts if a.record.format == scorecard.record.candidate)
-        return about.made(stored, about.artifact(stored))
+            beside = Beside(try_all(recipe, splits, predictions, settings, store), more.get("forgetting"))
+            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, beside)
+        return about.made(stored, about.scorecard(stored))
 
     @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
     def decision(scorecard: Any) -> dg.MaterializeResult:
@@ -81,4 +97,10 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, scorecard, quantized_model, decision, report)
+    yield from (predictions, quantized_model, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
+
+
+def remembers(recipe: Recipe) -> bool:
+    """Whether earlier test sets are part of a recipe's evidence."""
+    goes_on = isinstance(recipe.train, Continued) and recipe.train.continual is not None
+    return goes_on or recipe.promote.max_forgetting is not None

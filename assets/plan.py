@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -13,6 +14,8 @@ from supply_chain.data.source import locate
 from supply_chain.recipe import Recipe
 
 _CODE, _DATA, _INPUT = "dagster/code_version", "dagster/data_version", "dagster/input_data_version/"
+Made = dict[dg.AssetKey, dg.EventLogEntry | None]
+"""What each asset made last."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,30 @@ def plan(recipe: Recipe, project: Project) -> list[Planned]:
     Asked before the run, so that a stage after a changed one is named even where it may turn out that
     the change made no difference to it. Raises what locating the source raises.
     """
+    return plans([recipe], project)[recipe.name]
+
+
+def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
+    """The plan of each recipe, by name; definitions and history are read once for all of them."""
     project.dagster_home()
     graph = build(project).resolve_asset_graph()
+    order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+    with dg.DagsterInstance.get() as instance:
+        records = instance.get_asset_records(order)
+    made = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}
+    return {recipe.name: _plan(recipe, project, graph, order, made) for recipe in recipes}
+
+
+def _plan(recipe: Recipe, project: Project, graph: Any, order: list[dg.AssetKey], all_made: Made) -> list[Planned]:
     wanted = selection_of(recipe).resolve(graph)
     found: dict[dg.AssetKey, Planned] = {}
-    with dg.DagsterInstance.get() as instance:
-        for key in (key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)):
-            if key in wanted:
-                node = graph.get(key)
-                made = instance.get_latest_materialization_event(key)
-                why = _why(made, node.code_version, [found[parent] for parent in node.parent_keys if parent in found])
-                if why is None and key.path[-1] == "curated_data":
-                    why = _new_source(made, recipe, project)
-                found[key] = Planned(key.to_user_string(), why or _newer(made, node.parent_keys, instance))
+    for key in order:
+        if key in wanted:
+            node, made = graph.get(key), all_made.get(key)
+            why = _why(made, node.code_version, [found[parent] for parent in node.parent_keys if parent in found])
+            if why is None and key.path[-1] == "curated_data":
+                why = _new_source(made, recipe, project)
+            found[key] = Planned(key.to_user_string(), why or _newer(made, node.parent_keys, all_made))
     return list(found.values())
 
 
@@ -62,20 +76,19 @@ def _new_source(made: dg.EventLogEntry | None, recipe: Recipe, project: Project)
     return None if last is not None and last.value == now else "the source's bytes changed"
 
 
-def _newer(made: dg.EventLogEntry | None, parents: Set[dg.AssetKey], instance: dg.DagsterInstance) -> str | None:
+def _newer(made: dg.EventLogEntry | None, parents: Set[dg.AssetKey], all_made: Made) -> str | None:
     assert made is not None
     assert made.asset_materialization is not None
     tags = made.asset_materialization.tags or {}
     newer = [
         parent.path[-1]
         for parent in sorted(parents)
-        if (version := _version(parent, instance)) is not None
+        if (version := _version(all_made.get(parent))) is not None
         and tags.get(_INPUT + "/".join(parent.path), version) != version
     ]
     return f"{', '.join(newer)} was made since" if newer else None
 
 
-def _version(key: dg.AssetKey, instance: dg.DagsterInstance) -> str | None:
-    event = instance.get_latest_materialization_event(key)
+def _version(event: dg.EventLogEntry | None) -> str | None:
     made = event.asset_materialization if event else None
     return (made.tags or {}).get(_DATA) if made else None

@@ -74,7 +74,7 @@ def history(
     recipe: Annotated[str | None, typer.Argument(help="One recipe; default: all.")] = None, as_json: Json = False
 ) -> None:
     """Who decided what, when and why; verifies the log and every generation against each other."""
-    from assets.show import show_rows
+    from assets.tables import show_rows
     from registry.past import log_rows, verified_log
 
     settings = _desk().settings
@@ -83,7 +83,7 @@ def history(
 
 def at(time: Moment, as_json: Json = False) -> None:
     """What was live at a time."""
-    from assets.show import show_rows
+    from assets.tables import show_rows
     from registry.past import live_at, live_rows
 
     settings = _desk().settings

@@ -1,19 +1,16 @@
 """What the command line shows: tables of strings, and the end of a run."""
 
-import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from assets.definitions import read_recipes
 from assets.doctor import Finding
 from assets.plan import Planned
 from assets.project import Project
 from assets.retention import Leftover
 from assets.run import latest
+from assets.tables import Rows, table
 from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.generations import CURRENT, PublishedManifest, history
@@ -23,14 +20,12 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Curated
 from supply_chain.store import Stored
 
-Rows = list[dict[str, Any]]
-
 
 def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
     """The scorecard, the decision with its reasons, where everything is, and what to type next."""
     card, decision, report = (latest(recipe.name, name, project) for name in ("scorecard", "decision", "report"))
     out.print()
-    out.print(_table(contestant_rows(card.record), f"{recipe.name}: {card.record.rows} test rows"))
+    out.print(table(contestant_rows(card.record), f"{recipe.name}: {card.record.rows} test rows"))
     _show_decision(decision, out)
     version = next(r for r in releases(project.settings) if r.tags.get("decision.key") == decision.key)
     generation = history(project.settings)[-1].manifest.generation
@@ -64,7 +59,7 @@ def show_diff(diff: DataDiff, as_json: bool, out: Console) -> None:
         ("relabelled", diff.relabelled_rows),
     ):
         if rows:
-            out.print(_table([row.model_dump() for row in rows], title))
+            out.print(table([row.model_dump() for row in rows], title))
 
 
 def data_rows(project: Project) -> Rows:
@@ -78,16 +73,6 @@ def data_rows(project: Project) -> Rows:
         }
         for stored in project.store.all(Curated)
     ]
-
-
-def show_rows(rows: Rows, title: str, as_json: bool, out: Console) -> None:
-    """Rows as a table, or as a JSON array."""
-    if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
-    elif rows:
-        out.print(_table(rows, title))
-    else:
-        out.print(f"no {title} yet: supply-chain run RECIPE")
 
 
 def plan_rows(planned: list[Planned]) -> Rows:
@@ -106,18 +91,6 @@ def leftover_rows(found: list[Leftover]) -> Rows:
         {"kind": one.kind, "key": one.path.name[:12], "MB": round(one.size_bytes / 1e6, 1), "days": round(one.days, 1)}
         for one in found
     ]
-
-
-def status_rows(project: Project) -> Rows:
-    """One row a recipe: what serves, how good it is, what the last decision was."""
-    recipes, faulty = read_recipes(project)
-    found = releases(project.settings)
-    rows = [_status(recipe, [r for r in found if r.name == recipe.name]) for recipe in recipes]
-    broken: Rows = [
-        {"recipe": name, "champion": "", "quality": "", "last decision": f"{len(error.faults)} faults: validate {name}"}
-        for name, error in faulty.items()
-    ]
-    return [*rows, *broken]
 
 
 def model_rows(project: Project) -> Rows:
@@ -155,25 +128,6 @@ def _show_decision(decision: Stored[Decision], out: Console) -> None:
     out.print()
 
 
-def _status(recipe: Recipe, versions: list[Release]) -> dict[str, Any]:
-    champion = next((r for r in versions if "champion" in r.aliases), None)
-    return {
-        "recipe": recipe.name,
-        "champion": f"version {champion.version}" if champion else "none",
-        "quality": _quality(champion) if champion else "",
-        "last decision": versions[0].headline if versions else "never run",
-    }
-
-
 def _quality(found: Release) -> str:
     quality = found.quality
     return f"{quality.metric} {quality.mean:.3f} [{quality.low:.3f}, {quality.high:.3f}]" if quality else "unknown"
-
-
-def _table(rows: Rows, title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left")
-    for name in rows[0]:
-        table.add_column(escape(name), justify="left" if isinstance(rows[0][name], str) else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
-    return table

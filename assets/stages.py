@@ -89,6 +89,14 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
     )
 
 
+def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.recall import recall  # noqa: PLC0415
+    from supply_chain.opening import serving_compute  # noqa: PLC0415
+
+    model = inputs["model"]
+    return recall(model, inputs["splits"], serving_compute(model.path, settings), Store.of(settings))
+
+
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     recipe = Recipe.model_validate(options["recipe"])
     return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
@@ -107,4 +115,5 @@ _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "parity": _parity,
     "baseline": _baseline,
     "model": _model,
+    "recall": _recall,
 }

@@ -34,21 +34,29 @@ def init(
     out.print(f"wrote {path}\nNext: say there what mistakes cost, then supply-chain run {name}", soft_wrap=True)
 
 
-def explain(recipe: Name, as_json: Json = False) -> None:
+def explain(
+    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Name or file; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
     """What a run of a recipe would do, and why, without doing it."""
-    from assets.plan import plan
+    from assets.definitions import read_recipes
+    from assets.plan import plans
     from assets.project import Project
-    from assets.show import plan_rows, show_rows
+    from assets.show import plan_rows
+    from assets.tables import show_rows
 
     project = Project.here()
-    show_rows(plan_rows(plan(project.recipe(recipe), project)), "plan", as_json, out)
+    recipes = [project.recipe(recipe)] if recipe else read_recipes(project)[0]
+    planned = [one for found in plans(recipes, project).values() for one in found]
+    show_rows(plan_rows(planned), "plan", as_json, out)
 
 
 def doctor(as_json: Json = False) -> None:
     """Whether this machine has what a run needs, and what to do where it has not."""
     from assets.doctor import examine
     from assets.project import Project
-    from assets.show import finding_rows, show_rows
+    from assets.show import finding_rows
+    from assets.tables import show_rows
 
     findings = examine(Project.here())
     show_rows(finding_rows(findings), "findings", as_json, out)
@@ -67,7 +75,8 @@ def clean(
     from assets.project import Project
     from assets.retention import leftovers, remove
     from assets.runs import busy
-    from assets.show import leftover_rows, show_rows
+    from assets.show import leftover_rows
+    from assets.tables import show_rows
 
     project = Project.here()
     project.dagster_home()

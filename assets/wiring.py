@@ -7,6 +7,7 @@ import dagster as dg
 from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.preference import PreferenceTrain
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
 
@@ -31,6 +32,8 @@ def common(recipe: Recipe, *parts: Any, **more: Any) -> dict[str, Any]:
 def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
     """The asset that a `distill` recipe's student learns from: another recipe's weights, a base model, or None
     for one behind an endpoint."""
+    if isinstance(recipe.train, PreferenceTrain) and recipe.train.start:
+        return dg.AssetKey([recipe.train.start, "merged_model"])
     if not isinstance(recipe.train, DistillTrain):
         return None
     teacher = recipe.train.teacher

@@ -15,7 +15,6 @@ import numpy as np
 
 from evals.predictions import read_predictions
 from evals.records import Agreement, Estimate
-from supply_chain.asking import ask_all
 from supply_chain.data.rows import read_rows
 from supply_chain.data.source import Located, locate
 from supply_chain.data.split import read_split
@@ -76,6 +75,8 @@ class Court:
 
         Raises InvalidInput and Unavailable as the endpoint's client does, in the terms of `evaluate.judge`.
         """
+        from supply_chain.asking import ask_all  # noqa: PLC0415 (its client is an extra)
+
         asked = [self._messages(p) for pair in pairs for p in (pair, Pair(pair.text, pair.b, pair.a))]
         endpoint = self.judge.endpoint
         try:

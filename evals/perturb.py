@@ -8,6 +8,12 @@ from supply_chain.records import Example
 
 _LETTERS = 4
 _EVERY = 8
+_TEMPLATES = (
+    "What I want to say is: {}",
+    "Let me put it like this. {}",
+    "{} That is all I have to say.",
+    "In my own words: {}",
+)
 
 
 def perturbed(kind: Perturbation, row: Example, labels: Sequence[str], seed: int) -> str:
@@ -28,6 +34,11 @@ def _typos(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+def _paraphrase(text: str, rng: random.Random) -> str:
+    """Says the same with other words around it."""
+    return rng.choice(_TEMPLATES).format(text)
+
+
 def _half(text: str, _rng: random.Random) -> str:
     words = text.split(" ")
     return " ".join(words[: (len(words) + 1) // 2])
@@ -43,5 +54,6 @@ _PERTURB: dict[Perturbation, Callable[[str, random.Random], str]] = {
     "typos": _typos,
     "upper": lambda text, _rng: text.upper(),
     "lower": lambda text, _rng: text.lower(),
+    "paraphrase": _paraphrase,
     "truncated": _half,
 }

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe.data import Task
@@ -276,6 +276,29 @@ class Tco(Evidence):
     sensitivity: list[Sensitivity]
 
 
+class OldTest(Evidence):
+    """The test set of an earlier version, asked of it and of all that came after."""
+
+    first: int
+    """The first version that was judged by it."""
+    rows: int
+    left_out: int
+    """Rows left out because some version was trained on their text."""
+    accuracy: dict[str, Estimate]
+    """By version, oldest first, and `candidate`; empty where too few rows are left."""
+
+
+class Forgetting(Record):
+    """What versions know of earlier test sets. `forgetting.json` holds the same."""
+
+    kind: ClassVar[str] = "forgetting"
+    tests: list[OldTest]
+    gone: list[int]
+    """Champions whose weights or rows the store does not hold any more."""
+    average: Estimate | None
+    """Average forgetting of the candidate, in accuracy; None where no row can tell."""
+
+
 class Scorecard(Record):
     """Every contestant on the same test rows. `scorecard.json` holds the same, so the digest covers it."""
 
@@ -309,6 +332,8 @@ class Scorecard(Record):
     """The candidate's, where the recipe names corrections."""
     tco: Tco | None = None
     """The candidate's, where the recipe states a generalist's price."""
+    forgetting: Forgetting | None = Field(None, exclude_if=lambda value: value is None)
+    """The candidate's, where the recipe asks for it."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

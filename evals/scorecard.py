@@ -14,7 +14,7 @@ from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
 from evals.mended import mended
 from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Mended, Prediction, Scorecard
+from evals.records import Confidence, Contestant, Difference, Forgetting, Mended, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.tco import tco
@@ -55,6 +55,14 @@ class Entry:
         return self.stored.record.contestant
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Evidence beside the answers to this test set: a judge's verdicts on texts, and earlier test sets."""
+
+    trial: Trial | None = None
+    forgetting: Stored[Forgetting] | None = None
+
+
 def score(
     recipe: Recipe,
     splits: Stored[Splits],
@@ -62,9 +70,9 @@ def score(
     candidate: str,
     seed: int,
     store: Store,
-    trial: Trial | None = None,
+    beside: Beside | None = None,
 ) -> Stored[Scorecard]:
-    """Estimates, costs and paired differences of all contestants.
+    """Estimates, costs and paired differences of all contestants, and what is known of earlier test sets.
 
     Raises EvidenceMismatch when predictions are not for these rows, InvalidInput when the
     candidate is missing, a contestant stands twice or a row has no answer.
@@ -75,6 +83,8 @@ def score(
         raise InvalidInput(
             f"a scorecard needs the candidate {candidate!r} and everyone once; found {', '.join(sorted(names))}"
         )
+    beside = beside or Beside()
+    trial = beside.trial
     key = identity(
         "scorecard",
         VERSION,
@@ -85,10 +95,13 @@ def score(
         candidate=candidate,
         seed=seed,
         judged=None if trial is None else [sorted(v.digest for v in trial[0].values()), trial[1] and trial[1].digest],
+        **({"forgetting": beside.forgetting.digest} if beside.forgetting else {}),
     )
 
     def make(folder: Path) -> Scorecard:
-        return _score(recipe, splits, predictions, candidate, seed, folder, trial)
+        scorecard = _score(recipe, splits, predictions, candidate, seed, beside)
+        (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
+        return scorecard
 
     return store.once(Scorecard, key, make)
 
@@ -99,8 +112,7 @@ def _score(
     predictions: Sequence[Stored[Predictions]],
     candidate: str,
     seed: int,
-    folder: Path,
-    trial: Trial | None,
+    beside: Beside,
 ) -> Scorecard:
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
@@ -109,7 +121,7 @@ def _score(
     bench = bench_of(recipe, labels, rows, seed)
     confidence = _confidence(bench, entries[candidate], spec)
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
-    scorecard = Scorecard(
+    return Scorecard(
         recipe=recipe.name,
         task=recipe.task,
         metric=spec.metric,
@@ -125,14 +137,13 @@ def _score(
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
         robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
-        judgement=judgement_of(recipe, bench, trial, candidate) if trial else None,
+        judgement=judgement_of(recipe, bench, beside.trial, candidate) if beside.trial else None,
+        forgetting=beside.forgetting.verify().record if beside.forgetting else None,
         mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
         kpis=spec.kpis,
     )
-    (folder / "scorecard.json").write_text(canonical_json(scorecard), encoding="utf-8")
-    return scorecard
 
 
 def bench_of(recipe: Recipe, labels: list[str], rows: Sequence[Example], seed: int) -> Bench:

@@ -218,6 +218,26 @@ def _robustness(allowed: float, card: Scorecard, candidate: Contestant) -> Check
     return Check(name="robustness", passed=passed, measured=drop, required=allowed, sentence=sentence)
 
 
+def _forgetting(allowed: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = card.forgetting
+    if found is None:
+        return absent("forgetting", f"{candidate.name} on earlier test sets")
+    if not found.tests and not found.gone:
+        sentence = "There is no earlier test set yet that it could have forgotten."
+        return Check(name="forgetting", passed=True, measured=None, required=allowed, sentence=sentence)
+    average = found.average
+    if average is None or not _measured(average):
+        return absent("forgetting", f"{candidate.name} on rows of earlier test sets that no version was trained on")
+    passed = average.high <= allowed
+    sets = sum(bool(test.accuracy) for test in found.tests)
+    sentence = (
+        f"On {sets} earlier test set{'s' if sets > 1 else ''}, average forgetting is {average.mean:.3f} of accuracy "
+        f"(95 % interval {average.low:+.3f} to {_apart(average.high, allowed)}, {average.n} rows); its upper bound "
+        f"{'stays within' if passed else 'exceeds'} the allowed {allowed:g}."
+    )
+    return Check(name="forgetting", passed=passed, measured=average.high, required=allowed, sentence=sentence)
+
+
 def _cost(limit: float, card: Scorecard, candidate: Contestant) -> Check:
     found = candidate.usd_per_1k
     if not _measured(found):
@@ -299,6 +319,7 @@ _OPTIONAL: dict[str, tuple[str, Callable[[float, Scorecard, Contestant], Check]]
     "unscored": ("max_unscored", _unscored),
     "slices": ("slice_minimum", _slices),
     "robustness": ("max_drop", _robustness),
+    "forgetting": ("max_forgetting", _forgetting),
     "p95": ("max_p95_ms", _p95),
     "size": ("max_size_mb", _size),
     "cost": ("max_usd_per_1k", _cost),

@@ -79,6 +79,19 @@ class Approved(_Line):
     """SHA-256 of the canonical JSON of model and route as they would be published."""
 
 
+class Declined(_Line):
+    """A person refused a version for a role; it waits until somebody signs for that role after all."""
+
+    action: Literal["decline"] = "decline"
+    model: str
+    version: int = Field(ge=1)
+    role: str
+    release: Sha256
+
+
+Decided = Moved | Approved | Declined | Published
+
+
 class Entry(_Line):
     """One line of the log."""
 
@@ -87,7 +100,7 @@ class Entry(_Line):
     time: AwareDatetime
     who: str
     why: str
-    what: Annotated[Moved | Approved | Published, Field(discriminator="action")]
+    what: Annotated[Decided, Field(discriminator="action")]
 
 
 @dataclass(frozen=True)
@@ -126,7 +139,7 @@ class Log:
         _READ[self.path] = (data, list(found))
         return found
 
-    def append(self, what: Moved | Approved | Published, act: Act) -> Logged:
+    def append(self, what: Decided, act: Act) -> Logged:
         """Writes and syncs one entry. Times never run backwards, even when the clock does."""
         past, now = self.entries(), datetime.now(UTC)
         if past:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from evals.records import Scorecard
 from registry.aliases import follow
-from registry.approval import approve, bound_to, missing
-from registry.decisions import RELEASES, Act, Approved, Log, Moved, Standing, standings, whoami
+from registry.approval import approve, bound_to, decline, missing
+from registry.decisions import RELEASES, Act, Approved, Declined, Log, Moved, Standing, standings, whoami
 from registry.delivery import deliver
 from registry.evidence import Evidence
 from registry.fleet import Fleet
@@ -107,12 +107,21 @@ class Desk:
             Log(self.settings.home).append(what, act)
         return what
 
+    def decline(self, release: Release, role: str, act: Act) -> Declined:
+        """Refuses a version for a role that its recipe asks for. Raises InvalidInput, EvidenceMismatch, CorruptData."""
+        live = retried(self.settings, lambda client: _claimed(client, release.name, release.version))
+        what = decline(live, verified(live, self.store), role, act)
+        with self.store.locked(RELEASES):
+            Log(self.settings.home).append(what, act)
+        return what
+
     def _unsigned(self, live: Live, evidence: Evidence) -> str | None:
         """Whose sign-off is missing, in a sentence."""
-        if evidence.decision.record.policy.approval is None:
+        asked = evidence.decision.record.policy.approval
+        if asked is None:
             return None
         bound = bound_to(live, self.fleet, self.settings, self.store)
-        roles = missing(evidence, Log(self.settings.home).entries(), bound, datetime.now(UTC))
+        roles = missing(asked, Log(self.settings.home).entries(), bound, datetime.now(UTC))
         if not roles:
             return None
         return (

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from registry.aliases import drift
-from registry.decisions import Approved, Log, Logged, Moved, Published, standings
+from registry.decisions import Approved, Decided, Declined, Log, Logged, Published, standings
 from registry.generations import PublishedManifest, check, check_heads, history, links
 from registry.lifecycle import champions_of
 from registry.server import retried
@@ -86,9 +86,11 @@ def verify_all(settings: Settings, store: Store) -> tuple[int, int, int]:
     return len(champions_of(now)), len(log), len(links(settings))
 
 
-def _sentence(what: Moved | Approved | Published) -> str:
+def _sentence(what: Decided) -> str:
     if isinstance(what, Published):
         return f"published generation {what.generation}"
+    if isinstance(what, Declined):
+        return f"declined {what.model} version {what.version} as {what.role}"
     if isinstance(what, Approved):
         waived = f", waiving {'; '.join(what.waivers)}" if what.waivers else ""
         return f"signed {what.model} version {what.version} as {what.role} until {what.expires:%Y-%m-%d}{waived}"
@@ -97,9 +99,9 @@ def _sentence(what: Moved | Approved | Published) -> str:
     return f"{words[what.action]} {what.model} version {what.version}{replaced if what.action != 'retire' else ''}"
 
 
-def _evidence(what: Moved | Approved | Published) -> str:
+def _evidence(what: Decided) -> str:
     if isinstance(what, Published):
         return what.sha256[:12]
-    if isinstance(what, Approved):
+    if isinstance(what, Approved | Declined):
         return what.release[:12]
     return what.claims.key[:12] if what.claims else ""

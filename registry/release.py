@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["Incumbent", "Release", "champions", "incumbent", "incumbent_of", "register", "releases"]
+__all__ = ["Incumbent", "Release", "champions", "champions_before", "incumbent", "incumbent_of", "register", "releases"]
 PREDECESSOR = "predecessor"
 
 
@@ -103,6 +103,16 @@ def incumbent_of(client: "MlflowClient", name: str, candidate_digest: str, setti
         champion = release_of(client, name, int(predecessor))
     artifact = champion.claims().artifact
     return Incumbent(version=champion.version, artifact_key=artifact.key, artifact_digest=artifact.digest)
+
+
+def champions_before(recipe_name: str, candidate_digest: str, settings: Settings) -> list[Incumbent]:
+    """The champions so far, oldest first, as the log says; those before the candidate if it is one of them."""
+    standing = standings(Log(settings.home).entries()).get(recipe_name, Standing())
+    versions = [*standing.line, *([standing.champion] if standing.champion else [])]
+    claims = {version: standing.claims[version].artifact for version in versions}
+    found = [Incumbent(version=v, artifact_key=of.key, artifact_digest=of.digest) for v, of in claims.items()]
+    digests = [one.artifact_digest for one in found]
+    return found[: digests.index(candidate_digest)] if candidate_digest in digests else found
 
 
 def _register(  # noqa: PLR0913, PLR0917

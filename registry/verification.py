@@ -125,7 +125,7 @@ def _model(live: Live, evidence: Evidence, store: Store) -> Model:
             temperature=0.0,
             max_new_tokens=serving.max_new_tokens if written else 0,
         ),
-        promise=serving.escalation,
+        promise=serving.escalation and serving.escalation.model_copy(update={"cheapest": None}),  # prices stay here
         chat_template_sha256=record.chat_template_sha256,
         tokenizer_sha256=record.tokenizer_sha256,
         prompt=ServedPrompt(block=serving.prompt, sha256=record.prompt_sha256),

@@ -49,7 +49,7 @@ def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
 
 
 def _full_precision(job: Job, pooling: str | None) -> Any:
-    path = job.base.verify().path
+    path = job.start.verify().path
     if pooling is None:
         return AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.float32, local_files_only=True, use_safetensors=True

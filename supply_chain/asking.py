@@ -1,9 +1,8 @@
 """Asks a teacher behind an endpoint about every train row: each answer is paid once, whatever is killed."""
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,13 +12,13 @@ from tqdm import tqdm
 from supply_chain.data.split import read_split
 from supply_chain.endpoint import ChatClient, Reply
 from supply_chain.errors import InvalidInput, SupplyChainError
-from supply_chain.identity import canonical_json, identity
+from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.questions import Messages, majority, messages_of, reader
 from supply_chain.recipe.endpoint import Endpoint, closed_to
 from supply_chain.replies import Replies, Spent, question_of
 from supply_chain.store import Record, Store, Stored
-from supply_chain.verdicts import Verdict
+from supply_chain.verdicts import write_verdicts
 
 VERSION = 1
 _ENOUGH = 20
@@ -46,12 +45,6 @@ class EndpointAnswers(Record):
     usd: float
     """At the recipe's prices."""
 
-    @staticmethod
-    def verdicts(path: Path) -> list[Verdict]:
-        """The rows of a stored object's folder."""
-        lines = (path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-        return [Verdict(**json.loads(line)) for line in lines]
-
 
 def endpoint_answers(job: Job, endpoint: Endpoint) -> Stored[EndpointAnswers]:
     """Asks about every train row that was not asked about before; with several samples the majority counts.
@@ -77,8 +70,7 @@ def endpoint_answers(job: Job, endpoint: Endpoint) -> Stored[EndpointAnswers]:
             asking.run()
             texts, spent = replies.texts(questions), replies.spent(questions)
         found = [majority([asking.read(texts[q, n]) for n in range(samples)]) for q in questions]
-        lines = (canonical_json({"answer": v.answer, "confidence": v.confidence}) + "\n" for v in found)
-        (folder / "answers.jsonl").write_text("".join(lines), encoding="utf-8")
+        write_verdicts(folder, found)
         return EndpointAnswers(
             model=endpoint.model,
             url=endpoint.url,
@@ -149,22 +141,23 @@ class _Asking:
         self._check()
         if not self.anything:
             return
-        failures: list[SupplyChainError] = []
+        failures: list[BaseException] = []
         bar = tqdm(desc=f"asking {self.endpoint.model}", total=self.total, initial=self.done, unit="answer")
         with ChatClient(self.endpoint) as client, bar, ThreadPoolExecutor(self.endpoint.parallel) as pool:
             try:
                 workers = [pool.submit(self._work, client, bar, failures) for _ in range(self.endpoint.parallel)]
-                for worker in workers:
-                    worker.result()
+                wait(workers)
             except BaseException:
                 client.stopping.set()
                 raise
         if failures:
             error = failures[0]
+            if not isinstance(error, SupplyChainError):
+                raise error
             kept = f"{self.done} of {self.total} answers are kept: run the same command again to go on"
             raise type(error)(f"{error}. {kept}.") from error
 
-    def _work(self, client: ChatClient, bar: Any, failures: list[SupplyChainError]) -> None:
+    def _work(self, client: ChatClient, bar: Any, failures: list[BaseException]) -> None:
         try:
             while not client.stopping.is_set():
                 with self.lock:
@@ -172,10 +165,10 @@ class _Asking:
                 if one is None:
                     return
                 self._take(one, client.ask(self.asked[one.question]), bar)
-        except SupplyChainError as error:
-            with self.lock:
-                failures.append(error)
+        except BaseException as error:
+            failures.append(error)
             client.stopping.set()
+            raise
 
     def _take(self, one: _Missing, reply: Reply, bar: Any) -> None:
         self.replies.keep(one.question, one.sample, reply)

@@ -41,6 +41,8 @@ class BaseModelEntry(Part):
     languages: list[str]
     context_tokens: int = Field(ge=16)
     parameters: int = Field(ge=1)
+    vocabulary: str | None = Field(None, exclude_if=lambda value: value is None)
+    """Models that name the same one share a tokenizer, so that one can teach the other token by token."""
 
 
 class Catalogue(Part):
@@ -65,7 +67,8 @@ class Catalogue(Part):
 
     def surroundings(self, root: Path, recipes: Path | None = None) -> Surroundings:
         """What recipes may refer to."""
-        return Surroundings(root, tuple(m.name for m in self.models), recipes)
+        read = {m.name: m.vocabulary for m in self.models if m.vocabulary}
+        return Surroundings(root, tuple(m.name for m in self.models), recipes, read)
 
 
 def load_catalogue(settings: Settings) -> Catalogue:

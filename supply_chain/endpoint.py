@@ -43,12 +43,12 @@ class Pace:
     def __init__(self, per_minute: float):
         self.gap_s, self.free_at, self.lock = 60 / per_minute, 0.0, threading.Lock()
 
-    def wait(self) -> None:
-        """Sleeps until this request's turn."""
+    def wait(self, stopping: threading.Event) -> None:
+        """Sleeps until this request's turn, or until all is stopped."""
         with self.lock:
             turn = max(self.free_at, time.monotonic())
             self.free_at = turn + self.gap_s
-        time.sleep(max(0.0, turn - time.monotonic()))
+        stopping.wait(max(0.0, turn - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
         """Lets no turn begin for so long."""
@@ -89,7 +89,7 @@ class ChatClient:
             raise Unavailable(f"teacher {spec.model} at {spec.url} gave no answer in {tries}: {error}") from error
 
     def _once(self, body: dict[str, Any]) -> Reply:
-        self.pace.wait()
+        self.pace.wait(self.stopping)
         if self.stopping.is_set():
             raise NoAnswer("stopped")
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 NONE_KEPT = 2.0
 _GRID = np.round(np.concatenate([np.arange(0.999, 0.98, -0.001), np.arange(0.98, -0.005, -0.01)]), 3)
@@ -52,7 +52,7 @@ class Escalation(BaseModel):
     rows: int
     kept: int
     mistakes: int
-    cheapest: Cheapest | None = None
+    cheapest: Cheapest | None = Field(None, exclude_if=lambda value: value is None)
     """None where the recipe does not price what is passed on."""
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Artifact, BaseModelRecord, Splits
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
@@ -19,7 +20,12 @@ class Job:
     settings: Settings
     store: Store
     teacher: Stored[Artifact] | Stored[BaseModelRecord] | None = None
-    """Whom a `distill` recipe's student learns from."""
+    """Whom a `distill` recipe's student learns from, or whose weights a `preference` recipe trains on."""
+
+    @property
+    def start(self) -> Stored[Artifact] | Stored[BaseModelRecord]:
+        """Whose weights training begins with."""
+        return self.teacher if self.teacher and isinstance(self.recipe.train, PreferenceTrain) else self.base
 
     @property
     def labels(self) -> list[str]:

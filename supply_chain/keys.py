@@ -3,10 +3,11 @@
 Raise a stage's version when its code would make something else from the same inputs.
 """
 
-from supply_chain.identity import identity
+from supply_chain.identity import file_sha256, identity
 from supply_chain.job import Job
 from supply_chain.lineage import origins
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.preference import PairsFile, PreferenceTrain
 from supply_chain.recipe.quantize import Quantize
 from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
@@ -18,12 +19,15 @@ VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1}
 def adapter_key(job: Job) -> str:
     """What decides the adapter's bits, but for the machine's arithmetic."""
     teacher = {"teacher": job.teacher.digest} if job.teacher else {}
+    train = job.recipe.train
+    if isinstance(train, PreferenceTrain) and isinstance(train.pairs, PairsFile):
+        teacher["pairs"] = file_sha256(job.settings.root / train.pairs.path)
     succession = job.splits.record.succession
     champion = {"champion": succession.champion} if succession and succession.champion else {}
     return identity(
         "adapter",
         VERSIONS["adapter"],
-        train=_deciding(job.recipe.train),
+        train=_deciding(train),
         base=job.base.digest,
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
@@ -46,13 +50,8 @@ def study_key(job: Job) -> str:
 
 
 def _deciding(train: Train) -> dict[str, object]:
-    """What decides the weights: no price or pace of an endpoint, and no part that is left out and is newer than
-    results still in use."""
-    told = {
-        name: value
-        for name, value in train.model_dump(mode="json").items()
-        if value is not None or name not in {"continual", "corrections"}
-    }
+    """What decides the weights: prices and pace of an endpoint do not."""
+    told = train.model_dump(mode="json")
     if isinstance(train, DistillTrain) and train.teacher.endpoint is not None:
         told["teacher"] = {"endpoint": train.teacher.endpoint.deciding}
     return told
@@ -105,7 +104,7 @@ def parity_key(
         merged=merged.digest,
         artifact=artifact.digest,
         made_from=artifact.record.made_from,
-        base=job.base.digest,
+        base=job.start.digest,
         splits=job.splits.digest,
         prompt=job.prompt_sha256,
         bound=scheme.shift_bound,

@@ -4,7 +4,9 @@ Short answers after long contexts: of 30 tokens two have a label, and the output
 vocabulary of 49,152 is a fifth of a forward pass (`benchmarks/train_speed.py` has the figures).
 """
 
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from transformers import Trainer
 
 from supply_chain.batches import IGNORED
 from supply_chain.inference import pooled
+from supply_chain.order import KeptOrder
 from supply_chain.trainable import Trainable
 
 Batch = dict[str, torch.Tensor]
@@ -28,6 +31,11 @@ class LabelLossTrainer(Trainer):
         super().__init__(model=trainable.model, **options)
         self.trainable, self.loss = trainable, loss
         self.model_accepts_loss_kwargs = True  # so that the loss is a mean over the whole effective batch
+
+    def _get_train_sampler(self, *dataset: Any) -> Any:
+        drawn, args = super()._get_train_sampler(*dataset), self.args
+        steps = math.ceil(len(drawn) / (args.train_batch_size * args.gradient_accumulation_steps * args.world_size))
+        return KeptOrder(drawn, Path(args.output_dir), lambda: self.state.global_step // steps)
 
     def compute_loss(
         self,

@@ -109,7 +109,7 @@ def check_parity(line: Line, store: Store) -> Stored[Parity]:
 
 def findings(line: Line) -> Iterator[Finding]:
     """Every check of every hop; later ones are left out where an earlier one makes them meaningless."""
-    fault = merged_fault(line.job.base.path, line.trained.path, line.merged.path)
+    fault = merged_fault(line.job.start.path, line.trained.path, line.merged.path)
     hop = "base → adapter" if fault.startswith("the adapter") else "adapter → merged"
     yield Finding(hop=hop, name="merge", passed=not fault, sentence=fault or "the merged weights hold the adapter")
     same = line.artifact.record.made_from == line.merged.digest
@@ -188,7 +188,7 @@ def _tokens(line: Line) -> Finding:
 
 
 def _share(line: Line) -> Finding:
-    found = fine_tune_share(line.job.base.path, line.merged.path, line.artifact.path, line.own)
+    found = fine_tune_share(line.job.start.path, line.merged.path, line.artifact.path, line.own)
     if found is None:
         return Finding(
             hop=line.hop, name="fine-tune", passed=True, sentence="no weights to compare with the base's were found"

@@ -38,8 +38,10 @@ def reader(task: Task, labels: Sequence[str]) -> Callable[[str], str]:
     folded = {label.casefold(): label for label in labels} if len({n.casefold() for n in labels}) == len(labels) else {}
 
     def label(text: str) -> str:
-        bare = text.strip().strip("\"'`*.").strip()
-        return bare if bare in labels else folded.get(bare.casefold(), "")
+        bare = text.strip().strip("\"'`*").strip()
+        forms = (bare, bare.rstrip(".").strip("\"'`*"))
+        exact = next((form for form in forms if form in labels), None)
+        return exact or next((folded[form.casefold()] for form in forms if form.casefold() in folded), "")
 
     def value(text: str) -> str:
         start = min((i for i in (text.find("{"), text.find("[")) if i >= 0), default=-1)

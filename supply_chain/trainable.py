@@ -11,10 +11,11 @@ from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig,
 from supply_chain.errors import InvalidInput
 from supply_chain.inference import has_head, keep_packed_weights_apart, open_weights
 from supply_chain.recipe.distill import DistillTrain
+from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.train import FullTrain, HeadTrain, Lora, LoraTrain, QloraTrain
 from supply_chain.records import Compute
 
-Spec = LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain
+Spec = LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain | PreferenceTrain
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Trainable:
 
 def adapts(spec: Spec) -> bool:
     """Whether adapters are trained, so that the base's own weights stay out of the result."""
-    return not (isinstance(spec, FullTrain | DistillTrain) or (isinstance(spec, HeadTrain) and spec.tune == "full"))
+    if isinstance(spec, HeadTrain | PreferenceTrain):
+        return spec.tune != "full"
+    return not isinstance(spec, FullTrain | DistillTrain)
 
 
 def has_new_head(spec: Spec) -> bool:
@@ -66,7 +69,7 @@ def open_trainable(
         if has_head(model):
             model.score.requires_grad_(True)
     elif not isinstance(spec, FullTrain | DistillTrain):
-        lora = spec.lora if isinstance(spec, HeadTrain) else spec
+        lora = spec.lora if isinstance(spec, HeadTrain | PreferenceTrain) else spec
         model = get_peft_model(model, _lora_config(lora, decoder, top, depth, has_head(model)))
     for parameter in model.parameters():
         if parameter.requires_grad:
@@ -121,7 +124,10 @@ def _open(path: Path, spec: Spec, labels: list[str], compute: Compute) -> Any:
         model.config.pooling = getattr(model.config, "pooling", spec.pooling) if cut else spec.pooling
         return model
     if not isinstance(spec, QloraTrain):
-        return open_weights(path, compute)
+        model = open_weights(path, compute)
+        if has_head(model):
+            raise InvalidInput(f"{path} answers with a head of labels and has no words: start from a model that writes")
+        return model
     nf4 = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -4,16 +4,14 @@ import gc
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from datasets import Dataset
 from pydantic import BaseModel
 from transformers import AutoTokenizer, ProgressCallback, TrainerState, TrainingArguments, set_seed
 
-from supply_chain.batches import IGNORED, Batches
+from supply_chain.batches import IGNORED
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import scoring_compute, training_compute
 from supply_chain.data.split import read_split
@@ -21,8 +19,9 @@ from supply_chain.encode import training_rows
 from supply_chain.inference import Loaded
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
-from supply_chain.label_loss import LabelLossTrainer, Loss
 from supply_chain.lesson import lesson_of
+from supply_chain.plan import Plan
+from supply_chain.preference import pair_rows
 from supply_chain.prompt import Renderer
 from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
@@ -32,9 +31,8 @@ from supply_chain.settings import Settings
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.tracking import Tracker
-from supply_chain.trainable import Spec, Trainable, has_new_head, open_trainable
+from supply_chain.trainable import Spec, Trainable, has_new_head
 from supply_chain.trunk import states_of
-from supply_chain.warm_start import take_over
 from supply_chain.watching import Bar, Watch
 
 log = logging.getLogger(__name__)
@@ -55,31 +53,6 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
     return stored
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What every attempt shares."""
-
-    job: Job
-    spec: Spec
-    tokenizer: Any
-    renderer: Renderer
-    rows: Dataset
-    compute: Compute
-    work: Path
-    tracker: Tracker
-    loss: Loss
-    kept: list[int] | None
-    paid_usd: float | None = None
-
-    def opened(self, compute: Compute | None = None) -> Trainable:
-        """The model to train, newly read."""
-        job, seed = self.job, self.job.settings.seed
-        path = job.teacher.path if self.kept and job.teacher else job.base.path
-        trainable = open_trainable(path, self.spec, job.labels, compute or self.compute, seed, self.kept)
-        take_over(trainable.model, job)
-        return trainable
-
-
 def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     spec, base = job.recipe.train, job.base.verify()
     job.splits.verify()
@@ -87,9 +60,13 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     head = has_new_head(spec)
     lesson = lesson_of(job, work)
-    rows = training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
+    rows = (
+        pair_rows(lesson.pairs, renderer, tokenizer, spec.max_tokens)
+        if lesson.pairs
+        else training_rows(lesson.examples, renderer, tokenizer, spec.max_tokens, head)
+    )
     start = scoring_compute(job.settings)
-    plan = _Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
+    plan = Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     plan = replace(plan, paid_usd=lesson.paid_usd)
     compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
     plan = replace(plan, compute=compute)
@@ -106,7 +83,7 @@ def _train(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
         gc.collect()
 
 
-def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
+def _attempt(plan: Plan, rows_at_once: int, folder: Path) -> Trained:
     job, spec, work, compute = plan.job, plan.spec, plan.work, plan.compute
     torch.set_num_threads(compute.threads)
     checkpoint = last_checkpoint(work)
@@ -118,13 +95,11 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
     states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
-    trainer = LabelLossTrainer(
+    trainer = plan.trainer(
         trainable,
-        plan.loss,
         args=_arguments(spec, compute, job.settings.seed, work, rows_at_once),
-        train_dataset=plan.rows,
         processing_class=plan.tokenizer,
-        data_collator=Batches(plan.tokenizer.pad_token_id or 0, states),
+        data_collator=plan.batches(states),
         callbacks=[marks, Watch(plan.tracker), *([best] if best else [])],
     )
     trainer.remove_callback(ProgressCallback)
@@ -139,7 +114,7 @@ def _attempt(plan: _Plan, rows_at_once: int, folder: Path) -> Trained:
 
 
 def _record(
-    plan: _Plan, trainable: Trainable, state: TrainerState, seconds: float, rows_at_once: int, best: KeepBest | None
+    plan: Plan, trainable: Trainable, state: TrainerState, seconds: float, rows_at_once: int, best: KeepBest | None
 ) -> Trained:
     job = plan.job
     return Trained(
@@ -167,7 +142,7 @@ def _record(
     )
 
 
-def _keep_best(plan: _Plan, trainable: Trainable) -> KeepBest | None:
+def _keep_best(plan: Plan, trainable: Trainable) -> KeepBest | None:
     stopping, job = plan.spec.stopping, plan.job
     if stopping is None:
         return None
@@ -229,17 +204,12 @@ def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], C
     return Compute.model_validate(json.loads(path.read_text()))
 
 
-def _trial_step(plan: _Plan, compute: Compute) -> Callable[[], object]:
+def _trial_step(plan: Plan, compute: Compute) -> Callable[[], object]:
     gc.collect()
     trainable = plan.opened(compute)
-    trainer = LabelLossTrainer(
-        trainable,
-        plan.loss,
-        args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size),
-        train_dataset=plan.rows,
-    )
+    trainer = plan.trainer(trainable, True, args=_arguments(plan.spec, compute, 0, plan.work, plan.spec.batch_size))
     middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
-    batch = Batches(0)([middle] * plan.spec.batch_size)
+    batch = plan.batches()([middle] * plan.spec.batch_size)
     if trainable.below is not None:
         shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
         batch["inputs_embeds"] = torch.zeros(shape)

@@ -1,11 +1,16 @@
 """What a teacher says about a row, and what becomes of the row where truth says something else."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from supply_chain.errors import InvalidInput
+from supply_chain.identity import canonical_json
 from supply_chain.recipe.distill import SequenceObjective
 from supply_chain.records import Example
+
+_FILE = "answers.jsonl"
 
 
 @dataclass(frozen=True)
@@ -14,6 +19,17 @@ class Verdict:
 
     answer: str
     confidence: float
+
+
+def write_verdicts(folder: Path, verdicts: Iterable[Verdict]) -> None:
+    """Writes `answers.jsonl`: a line a row."""
+    lines = (canonical_json(vars(verdict)) + "\n" for verdict in verdicts)
+    (folder / _FILE).write_text("".join(lines), encoding="utf-8")
+
+
+def read_verdicts(folder: Path) -> list[Verdict]:
+    """What `write_verdicts` wrote."""
+    return [Verdict(**json.loads(line)) for line in (folder / _FILE).read_text(encoding="utf-8").split("\n") if line]
 
 
 def followed(rows: Sequence[Example], verdicts: Sequence[Verdict], objective: SequenceObjective) -> list[Example]:

@@ -10,7 +10,8 @@ MAY_IMPORT = {
     "supply_chain": set(),
     "evals": {"supply_chain"},
     "registry": {"supply_chain", "evals"},
-    "assets": {"supply_chain", "evals", "registry"},
+    "review": {"supply_chain", "evals", "registry"},
+    "assets": {"supply_chain", "evals", "registry", "review"},
 }
 ROOMS = set(MAY_IMPORT)
 FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))

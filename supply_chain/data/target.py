@@ -57,6 +57,19 @@ def names_in(task: str, label: str) -> list[str]:
     return list(json.loads(label)) if task in {"multilabel", "extraction"} else []
 
 
+def canonical_target(task: str, text: str, names: list[str]) -> str | None:
+    """What a person typed as a label, in the canonical form that answers have; None for what is none."""
+    text = text.strip()
+    if task == "classification":
+        return text if text in names else None
+    spec = LabelSpec(column="label", names=names or None)
+    if task == "multilabel":
+        return "[]" if text == "[]" else _labels(spec, text)
+    if task == "extraction":
+        return "{}" if text == "{}" else _fields(spec, text)
+    return text or None
+
+
 def _label(spec: LabelSpec, value: object) -> str | None:
     if value is None or isinstance(value, dict | list):
         return None

@@ -34,5 +34,5 @@ class Corrections(Part):
 class Continued(Part):
     """What methods share that train the recipe's own weights further."""
 
-    continual: Continual | None = None
-    corrections: Corrections | None = None
+    continual: Continual | None = Field(None, exclude_if=lambda value: value is None)
+    corrections: Corrections | None = Field(None, exclude_if=lambda value: value is None)

@@ -27,24 +27,26 @@ class Teacher(Part):
 
 
 class LogitsObjective(Part):
-    """Learns the teacher's distribution over labels beside the truth (Hinton et al. 2015, arXiv:1503.02531).
+    """Learns the teacher's distribution beside the truth (Hinton et al. 2015, arXiv:1503.02531).
 
-    The teacher's log-probabilities are computed once and stored. Being over labels and not over tokens,
-    they fit a student of any vocabulary.
+    The teacher's log-probabilities are computed once and stored. For a student with a head they are over
+    labels and fit any vocabulary; for one that writes, over the tokens of each answer.
     """
 
     kind: Literal["logits"] = "logits"
     truth_weight: float = Field(0.5, ge=0, le=1)
     """Weight of cross-entropy with the truth; the rest is the divergence from the teacher."""
     temperature: float = Field(2.0, gt=0, le=20)
+    top_tokens: int = Field(32, ge=1, le=1024, exclude_if=lambda value: value == 32)
+    """A student that writes: how many of the teacher's likeliest tokens are kept at each place."""
 
 
 class SequenceObjective(Part):
-    """Learns the labels that the teacher gives (Kim and Rush 2016, arXiv:1606.07947)."""
+    """Learns the answers that the teacher gives (Kim and Rush 2016, arXiv:1606.07947)."""
 
     kind: Literal["sequence"]
     disagreement: Literal["drop", "truth", "teacher"] = "drop"
-    """A row where teacher and truth differ is left out, keeps its truth, or takes the teacher's label."""
+    """A row where teacher and truth differ is left out, keeps its truth, or takes the teacher's answer."""
     confidence: float = Field(0.0, ge=0, lt=1)
     """Rows of which the teacher is less sure than this keep their truth."""
 

@@ -56,7 +56,7 @@ class Kpis(Part):
         return self
 
 
-Perturbation = Literal["typos", "upper", "lower", "truncated", "injection"]
+Perturbation = Literal["typos", "upper", "lower", "paraphrase", "truncated", "injection"]
 
 
 ROW_NAMES = {"text", "label", "chars", "words", "file"}
@@ -135,8 +135,8 @@ class Evaluate(Part):
     """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []
     perturbations: list[Perturbation] = []
-    """The candidate is also asked the rows in these forms: with typos, in capitals, cut in half, with an order to
-    answer something else."""
+    """The candidate is also asked the rows in these forms: with typos, in capitals or small letters, in other words
+    around the same text, cut in half, with an order to answer something else."""
     perturbed_rows: int = Field(200, ge=20)
     """Test rows drawn for each perturbation."""
     corrections: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None

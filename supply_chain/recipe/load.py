@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from supply_chain.errors import Fault, InvalidRecipe
 from supply_chain.recipe.faults import duplicate_keys, faults_of, line_of
-from supply_chain.recipe.files import parse
+from supply_chain.recipe.files import find_recipes, parse
 from supply_chain.recipe.part import Surroundings
 from supply_chain.recipe.schema import Recipe
 from supply_chain.recipe.suites import inherited
@@ -20,6 +20,20 @@ M = TypeVar("M", bound=BaseModel)
 def load_recipe(path: Path, around: Surroundings) -> Recipe:
     """The recipe in `path`. Raises InvalidRecipe with all faults, InvalidInput if there is no such file."""
     return load_yaml(path, Recipe, around, stem_is_name=True)
+
+
+def load_recipes(folder: Path, around: Surroundings) -> tuple[list[Recipe], dict[str, InvalidRecipe]]:
+    """Every recipe of a folder that loads, and the faults of the others by file name."""
+    recipes: dict[str, Recipe] = {}
+    faulty: dict[str, InvalidRecipe] = {}
+    for path in find_recipes(folder):
+        try:
+            if path.stem in recipes:
+                raise InvalidRecipe(path, [Fault("name", f"another recipe is called {path.stem}, too")])
+            recipes[path.stem] = load_recipe(path, around)
+        except InvalidRecipe as error:
+            faulty[path.stem if path.stem.isidentifier() else f"recipe_{len(faulty)}"] = error
+    return list(recipes.values()), faulty
 
 
 def load_yaml(path: Path, model: type[M], context: Any = None, stem_is_name: bool = False) -> M:

@@ -1,6 +1,7 @@
 """What every part of a recipe shares."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ class Surroundings:
     bases: tuple[str, ...]
     recipes: Path | None = None
     """Folder of the recipes that may be teachers; None: teachers are not looked up."""
+    vocabularies: Mapping[str, str] = field(default_factory=dict)
+    """Base models by name: those with the same vocabulary here read the same tokens; others have their own."""
 
 
 def _inside_project(value: str, info: ValidationInfo) -> str:

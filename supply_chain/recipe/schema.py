@@ -12,6 +12,7 @@ from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.jinja import shows_shots
 from supply_chain.recipe.misfits import misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
+from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
 from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
@@ -19,10 +20,12 @@ from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
 from supply_chain.recipe.tasks import METRICS, for_task
-from supply_chain.recipe.teachers import endpoint_faults, teacher_faults
+from supply_chain.recipe.teachers import endpoint_faults, start_faults, teacher_faults
 from supply_chain.recipe.train import FullTrain, HeadTrain, LoraTrain, QloraTrain
 
-Train = Annotated[LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain, Field(discriminator="method")]
+Train = Annotated[
+    LoraTrain | QloraTrain | FullTrain | HeadTrain | DistillTrain | PreferenceTrain, Field(discriminator="method")
+]
 
 
 def _known_base(value: str, info: ValidationInfo) -> str:
@@ -73,12 +76,16 @@ class Recipe(Part):
         if isinstance(self.train, DistillTrain):
             found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
+        if isinstance(self.train, PreferenceTrain):
+            found += start_faults(self.name, self.task, self.base, self.train, info.context)
         if self.task != "classification" and isinstance(self.train, Continued):
             named = [name for name in ("continual", "corrections") if getattr(self.train, name)]
             found += [f"train.{name} needs classification" for name in named]
+        if self.task != "classification" and self.promote.max_forgetting is not None:
+            found.append("promote.max_forgetting compares labels, so it needs classification")
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
-        found += quantize_faults(self.quantize, self.train.method in {"head", "distill"})
+        found += quantize_faults(self.quantize, getattr(self.train, "answers", self.train.method) == "head")
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:

@@ -9,7 +9,9 @@ from supply_chain.recipe.distill import DistillTrain, LogitsObjective
 from supply_chain.recipe.endpoint import closed_to
 from supply_chain.recipe.files import find_recipes, parse
 from supply_chain.recipe.part import Surroundings
-from supply_chain.recipe.tasks import METRICS
+from supply_chain.recipe.preference import PreferenceTrain, start_of
+
+_TAUGHT: tuple[Task, ...] = ("classification", "multilabel", "extraction")
 
 
 def teacher_faults(name: str, task: Task, base: str, train: DistillTrain, around: Surroundings | None) -> list[str]:
@@ -19,10 +21,11 @@ def teacher_faults(name: str, task: Task, base: str, train: DistillTrain, around
         return faults
     if around is None:
         return faults + (_cut_faults(base, teacher.base, train) if teacher.base else [])
-    if teacher.base is not None:
-        unknown = f"train.teacher.base: unknown base model {teacher.base!r}; known: {', '.join(around.bases)}"
-        return faults + (_cut_faults(base, teacher.base, train) if teacher.base in around.bases else [unknown])
-    return faults + (_recipe_faults(name, base, train, around.recipes) if around.recipes else [])
+    if teacher.base is None:
+        return faults + (_recipe_faults(name, task, base, train, around) if around.recipes else [])
+    if teacher.base not in around.bases:
+        return [*faults, f"train.teacher.base: unknown base model {teacher.base!r}; known: {', '.join(around.bases)}"]
+    return faults + _cut_faults(base, teacher.base, train) + _token_faults(base, teacher.base, train, around)
 
 
 def endpoint_faults(data: DataSpec, train: DistillTrain) -> list[str]:
@@ -43,35 +46,66 @@ def endpoint_faults(data: DataSpec, train: DistillTrain) -> list[str]:
     return faults
 
 
-def _form_faults(task: Task, train: DistillTrain) -> list[str]:
-    if not METRICS[task]:
-        return [f"train.method distill does not teach {task}"]
-    if task != "classification" and train.teacher.endpoint is None:
-        return [f"train.teacher: a recipe or base teaches labels of classification, task is {task}: take an endpoint"]
-    if task != "classification" and train.answers == "head":
-        return [f"train.answers: a head answers with one label of classification, task is {task}: leave answers out"]
-    if train.answers == "words" and isinstance(train.objective, LogitsObjective):
-        return ["train.objective logits needs answers: head; a student that writes takes objective: {kind: sequence}"]
-    return []
-
-
-def _recipe_faults(name: str, base: str, train: DistillTrain, folder: Path) -> list[str]:
-    teacher = str(train.teacher.recipe)
-    found = _read(folder, teacher)
+def start_faults(name: str, task: Task, base: str, train: PreferenceTrain, around: Surroundings | None) -> list[str]:
+    """Everything that keeps a preference recipe from training on another recipe's weights."""
+    if task not in _TAUGHT:
+        return [f"train.method preference does not train {task}"]
+    if around is None or around.recipes is None or train.start is None:
+        return []
+    found = _read(around.recipes, train.start)
     if found is None:
-        known = [path.stem for path in find_recipes(folder)]
-        return [f"train.teacher.recipe: no recipe {teacher!r}; known: {', '.join(known)}"]
-    faults = _cut_faults(base, str(found.get("base")), train)
-    if found.get("task", "classification") != "classification":
-        faults.append(f"train.teacher.recipe: {teacher} is for {found['task']}, this recipe for classification")
+        known = [path.stem for path in find_recipes(around.recipes)]
+        return [f"train.start: no recipe {train.start!r}; known: {', '.join(known)}"]
+    faults = []
+    if (other := found.get("base")) != base:
+        faults.append(f"train.start: {train.start} is made of {other}, this recipe's base is {base}: set base: {other}")
+    if (its_task := found.get("task", "classification")) != task:
+        faults.append(f"train.start: {train.start} is for {its_task}, this recipe for {task}")
+    if its_task == "classification" and _has_head(found):
+        faults.append(
+            f"train.start: {train.start} answers with a head and writes nothing to prefer: start from a recipe of "
+            "method lora, qlora or full"
+        )
+    return faults + _circle(name, found, around.recipes, "train.start")
+
+
+def _circle(name: str, found: dict[str, Any] | None, folder: Path, where: str) -> list[str]:
     line = [name]
     while found is not None:
         line.append(str(found.get("name")))
         if line[-1] in line[:-1]:
-            return [*faults, f"train.teacher.recipe: {' is taught by '.join(line)}: a circle"]
+            return [f"{where}: {' is taught by '.join(line)}: a circle"]
         above = _taught_by(found)
         found = _read(folder, str(above)) if above else None
-    return faults
+    return []
+
+
+def _form_faults(task: Task, train: DistillTrain) -> list[str]:
+    if task not in _TAUGHT:
+        return [f"train.method distill does not teach {task}"]
+    if task != "classification" and train.answers == "head":
+        return [f"train.answers: a head answers with one label of classification, task is {task}: leave answers out"]
+    return []
+
+
+def _recipe_faults(name: str, task: Task, base: str, train: DistillTrain, around: Surroundings) -> list[str]:
+    folder, teacher = around.recipes, str(train.teacher.recipe)
+    assert folder is not None
+    found = _read(folder, teacher)
+    if found is None:
+        known = [path.stem for path in find_recipes(folder)]
+        return [f"train.teacher.recipe: no recipe {teacher!r}; known: {', '.join(known)}"]
+    taught_by, its_task = str(found.get("base")), found.get("task", "classification")
+    faults = _cut_faults(base, taught_by, train) + _token_faults(base, taught_by, train, around)
+    if its_task != task:
+        faults.append(f"train.teacher.recipe: {teacher} is for {its_task}, this recipe for {task}")
+    needs_words = isinstance(train.objective, LogitsObjective) or train.student is not None
+    if train.answers == "words" and needs_words and its_task == task == "classification" and _has_head(found):
+        faults.append(
+            f"train.answers words: {teacher} answers with a head and has no words to teach: take answers: head, a "
+            "teacher of method lora or full, or objective: {kind: sequence} without student"
+        )
+    return faults + _circle(name, found, folder, "train.teacher.recipe")
 
 
 def _cut_faults(base: str, taught_by: str, train: DistillTrain) -> list[str]:
@@ -81,6 +115,27 @@ def _cut_faults(base: str, taught_by: str, train: DistillTrain) -> list[str]:
         f"train.student: layers cut from the teacher read its vocabulary ({taught_by}), this recipe's base is {base}: "
         f"set base to {taught_by}, or leave student out to teach {base} as it is (labels fit any vocabulary)"
     ]
+
+
+def _token_faults(base: str, taught_by: str, train: DistillTrain, around: Surroundings) -> list[str]:
+    if train.answers == "head" or not isinstance(train.objective, LogitsObjective):
+        return []
+    mine, its = (around.vocabularies.get(name, name) for name in (base, taught_by))
+    if mine == its:
+        return []
+    same = [name for name in around.bases if around.vocabularies.get(name, name) == mine and name != base]
+    return [
+        f"train.objective logits: {base} reads the vocabulary {mine}, its teacher {taught_by} reads {its} "
+        "(`vocabulary` in base_models.yaml), so no token's probability means the same to both. Take objective: "
+        "{kind: sequence}, which fits any two"
+        + (f", or a teacher made of {' or '.join(same)}" if same else "")
+        + "; TRL's GOLDTrainer (trl.experimental.gold) aligns vocabularies, outside of this chain"
+    ]
+
+
+def _has_head(recipe: dict[str, Any]) -> bool:
+    train = recipe.get("train", {})
+    return train.get("method") == "head" or (train.get("method") == "distill" and train.get("answers") != "words")
 
 
 def _read(folder: Path, name: str) -> dict[str, Any] | None:
@@ -94,5 +149,6 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def _taught_by(recipe: dict[str, Any]) -> Any:
-    teacher = recipe.get("train", {}).get("teacher")
-    return teacher.get("recipe") if isinstance(teacher, dict) else None
+    train = recipe.get("train", {})
+    teacher = train.get("teacher")
+    return teacher.get("recipe") if isinstance(teacher, dict) else start_of(train)

@@ -39,6 +39,28 @@ def test_the_teachers_weights_are_an_input_of_the_students(project: Project) -> 
     assert not {"tiny_reviews/quantized_model", "tiny_reviews/champion"} & run
 
 
+@pytest.mark.parametrize(
+    ("block", "parents"),
+    [
+        ("{method: preference, start: tiny_reviews, pairs: {kind: mistakes}}", {"tiny_reviews/merged_model"}),
+        (
+            "{method: distill, objective: {kind: sequence}, teacher: {endpoint: {url: 'https://x.org/v1', model: m, "
+            "license: MIT, zone: any}}}",
+            set(),
+        ),
+    ],
+)
+def test_weights_to_start_from_are_an_input_and_an_endpoint_is_none(
+    project: Project, block: str, parents: set[str]
+) -> None:
+    folder: Path = project.settings.recipes
+    text = (folder / "tiny_reviews.yaml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("train:"))
+    (folder / "next.yaml").write_text(text.replace(line, f"train: {block}").replace("tiny_reviews\n", "next\n", 1))
+    found = build(project).resolve_asset_graph().get(dg.AssetKey(["next", "adapter"])).parent_keys
+    assert {key.to_user_string() for key in found} == {"base_models/tiny", "next/splits", *parents}
+
+
 @pytest.mark.slow
 def test_a_student_is_made_evaluated_and_promoted_after_its_teacher(project: Project) -> None:
     student = student_of(project)

@@ -8,7 +8,7 @@ import pytest
 from evals.judge import Agreed, Court, Pair, _agreement, agreed, judged, read_scores
 from evals.judgement import try_all
 from evals.predictions import Answer, write_answers
-from evals.scorecard import score
+from evals.scorecard import Beside, score
 from registry.gate import decide
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
@@ -104,7 +104,7 @@ def test_texts_are_judged_scored_and_gated(tmp_path, store):
         assert len(chat.asked) == 2 * (len(rows) - 1) + 4
     scores = read_scores(trial[0]["bnb-nf4"])
     assert (scores[odd], scores[rows[4].id], {scores[i] for i in worse}) == (None, 1.0, {0.0})
-    card = score(recipe, splits, [given], "bnb-nf4", 17, store, trial)
+    card = score(recipe, splits, [given], "bnb-nf4", 17, store, Beside(trial))
     found = card.record.judgement
     assert (found.candidate.n, found.unscored, found.swayed) == (len(rows) - 1, 1, 0)
     assert found.candidate.mean == pytest.approx((len(rows) - 4) / (len(rows) - 1))

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from evals.records import Reason, Verdict
+from evals.records import Agreement, Estimate, Judgement, Mended, Missed, Reason, Scorecard, Verdict
 from evals.report import render_report
 from evals.scorecard import score
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
 from supply_chain.data.split import split
-from supply_chain.escalation import Escalation
+from supply_chain.escalation import Cheapest, Escalation
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.part import Surroundings
 from supply_chain.store import Store
@@ -39,7 +39,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("page")
     path = write_tiny_project(root / "project")
     rules = "rules: {near_duplicates: {action: keep}}\n  license"
-    path.write_text(path.read_text().replace("mistake_usd: 0.02", PRICES).replace("license", rules))
+    asked = "out_of_scope: neutral\n  resamples"
+    text = path.read_text().replace("mistake_usd: 0.02", PRICES).replace("license", rules)
+    path.write_text(text.replace("resamples", asked))
     table = root / "project/data/tiny_reviews.csv"
     rows = list(csv.DictReader(table.read_text().splitlines()))
     with table.open("w", newline="") as file:
@@ -52,11 +54,27 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = Store(root / "store")
     curated = curate(recipe.data, locate(recipe.data.source, root / "downloads", root / "project"), store)
     splits = split(curated, recipe.data.split, 17, store)
-    promise = Escalation(max_risk=0.1, confidence=0.95, threshold=0.5, rows=60, kept=50, mistakes=1)
+    cheapest = Cheapest(threshold=0.4, usd_per_1k=12.0, all_kept_usd_per_1k=20.0)
+    promise = Escalation(max_risk=0.1, confidence=0.95, threshold=0.5, rows=60, kept=50, mistakes=1, cheapest=cheapest)
     entries = (("bnb-nf4", 2), ("tfidf", 3), ("specialist", 4))
     predictions = [answering(name, splits, store, wrong=wrong, escalation=promise) for name, wrong in entries]
     card = score(recipe, splits, predictions, "bnb-nf4", 17, store)
+    card = store.once(Scorecard, "f" * 64, lambda folder: _with_everything(card.record, folder))
     return render_report(recipe, card, splits, VERDICT, "c" * 64, {}, store).path / "report.html"
+
+
+def _with_everything(card: Scorecard, folder: Path) -> Scorecard:
+    share = Estimate(mean=0.8, low=0.7, high=0.9, n=60)
+    agreement = Agreement(rows=30, unreadable=1, swayed=2, same_verdict=0.9, kappa=share)
+    judgement = Judgement(
+        model=EVIL, criterion=EVIL, candidate=share, champion=share, swayed=3, unscored=2, usd=0.4, agreement=agreement
+    )
+    missed = [Missed(line=4, text=EVIL, truth="negative", answer="positive", who=EVIL)]
+    mended = Mended(rows=3, right=2, trained=1, champion_right=3, lost=1, missed=missed)
+    (folder / "scorecard.json").write_text("{}")
+    one = card.contestants[0].model_copy(update={"unscored": {card.metric: 2}})
+    more = {"judgement": judgement, "mended": mended, "contestants": [one, *card.contestants[1:]]}
+    return card.model_copy(update=more)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +110,10 @@ def test_axe_finds_nothing_and_nothing_runs_or_overflows(report, axe, tmp_path, 
         assert asked == [report.as_uri()] and said == []
         assert page.title().startswith("tiny_reviews: Refused")
         assert page.get_by_text("<script>document.title").count() > 0
+        headings = page.locator("h2").all_inner_texts()
+        assert {"Judge", "Corrections", "Confidence", "Total cost"} <= set(headings)
+        assert page.get_by_text("are passed on or told apart").count() == 1
+        assert page.get_by_role("img", name="Cost by share answered").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.evaluate(axe)
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

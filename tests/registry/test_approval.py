@@ -35,7 +35,8 @@ def missing_at(chain: Chain, release: Release, days: float = 0, fleet=None) -> l
     live = Live.of(release)
     bound = bound_to(live, fleet or chain.desk.fleet, chain.settings, chain.store)
     log = Log(chain.settings.home).entries()
-    return missing(verified(live, chain.store), log, bound, datetime.now(UTC) + timedelta(days=days))
+    asked = verified(live, chain.store).decision.record.policy.approval
+    return missing(asked, log, bound, datetime.now(UTC) + timedelta(days=days))
 
 
 def test_a_version_waits_for_every_signature(asking: Chain, release: Release):
@@ -93,11 +94,11 @@ def test_a_signature_of_another_entry_does_not_count(asking: Chain, release: Rel
     signed = asking.desk.approve(release, "domain", ADA)
     log = Log(asking.settings.home).entries()
     bound = {name: getattr(signed, name) for name in ("release", "artifact", "report", "manifest_entry")}
-    evidence = verified(Live.of(release), asking.store)
+    asked = verified(Live.of(release), asking.store).decision.record.policy.approval
     now = datetime.now(UTC)
-    assert missing(evidence, log, bound, now) == ["risk"]
+    assert missing(asked, log, bound, now) == ["risk"]
     for name in ("artifact", "report", "manifest_entry"):
         entry = log[0].entry
         assert isinstance(entry.what, Approved)
         forged = entry.model_copy(update={"what": entry.what.model_copy(update={name: "0" * 64})})
-        assert missing(evidence, [Logged(forged, "")], bound, now)[0] == "domain (ada signed other bytes)"
+        assert missing(asked, [Logged(forged, "")], bound, now)[0] == "domain (ada signed other bytes)"

@@ -140,7 +140,7 @@ def test_a_teacher_with_other_labels_is_refused(taught_job: Job) -> None:
         ("teacher: {base: nothing}", "unknown base model 'nothing'; known: tiny"),
         ("teacher: {recipe: small}", "small is taught by small: a circle"),
         ("teacher: {recipe: tiny_reviews}, student: {layers: 1}, base", "layers cut from the teacher read its vocab"),
-        ("teacher: {}", "name one teacher: recipe or base"),
+        ("teacher: {}", "name one teacher: recipe, base or endpoint"),
         ("teacher: {recipe: tiny_reviews}, objective: {kind: logits, temprature: 1}", "did you mean temperature"),
     ],
 )

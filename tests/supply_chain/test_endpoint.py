@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from supply_chain.asking import EndpointAnswers, endpoint_answers
+from supply_chain.asking import endpoint_answers
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
 from supply_chain.data.split import read_split, split
@@ -28,7 +28,7 @@ from supply_chain.recipe.endpoint import Endpoint
 from supply_chain.recipe.part import Surroundings
 from supply_chain.store import Store
 from supply_chain.training import train
-from supply_chain.verdicts import Verdict
+from supply_chain.verdicts import Verdict, read_verdicts
 from tests.conftest import WORDS, write_tiny_project
 from tests.supply_chain.chat_server import KEY, Chat, Refusal, chat_server
 from tests.supply_chain.test_methods import job_of
@@ -91,7 +91,7 @@ def test_every_row_is_asked_once_paid_once_and_recorded(job: Job) -> None:
         assert (record.rows, record.accuracy, record.unreadable, record.uncounted) == (rows, 1.0, 0, 0)
         assert (record.tokens_in, record.tokens_out) == (100 * rows, 10 * rows)
         assert record.usd == pytest.approx(rows * (100 * 10 + 10 * 100) / 1e6)
-        assert EndpointAnswers.verdicts(found.path)[0] == Verdict(right(texts(job)[0]), 1.0)
+        assert read_verdicts(found.path)[0] == Verdict(right(texts(job)[0]), 1.0)
         dearer = endpoint.model_copy(update={"usd_per_million_in": 99, "parallel": 1})
         assert endpoint_answers(made, dearer).key == found.key
         more = endpoint.model_copy(update={"samples": 2, "temperature": 0.0})
@@ -209,7 +209,7 @@ def test_the_majority_of_several_samples_counts(job: Job) -> None:
 
     with chat_server(answer) as chat:
         made, endpoint = asking(job, chat, samples=3, temperature=0.7, parallel=1)
-        found = EndpointAnswers.verdicts(endpoint_answers(made, endpoint).path)
+        found = read_verdicts(endpoint_answers(made, endpoint).path)
         assert found == [Verdict(row.label, pytest.approx(2 / 3)) for row in read_split(job.splits, "train")]
     assert majority(["a", "b", "b", "a"]) == Verdict("a", 0.5)
     assert majority(["", "b", ""]) == Verdict("b", 1 / 3)
@@ -221,6 +221,7 @@ def test_replies_are_read_strictly() -> None:
     assert [label(s) for s in ("yes", ' "Yes". ', "**No Way**", "maybe", "yes or no way", "")] == [
         "yes", "yes", "no way", "", "", "",
     ]  # fmt: skip
+    assert [reader("classification", ["N.A.", "x"])(s) for s in ("N.A.", "`n.a.`", "X.")] == ["N.A.", "N.A.", "x"]
     assert reader("classification", ["US", "us"])("Us") == "", "labels that differ by case alone are not guessed"
     fields = reader("extraction", ["city", "zip"])
     assert fields('```json\n{"zip": "1", "city": null}\n```') == '{"zip":"1"}'

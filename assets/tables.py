@@ -1,0 +1,49 @@
+"""Tables on a terminal. Light: `status` must not wait for Dagster or MLflow to be imported."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from review.fleet import Specialist
+
+Rows = list[dict[str, Any]]
+
+
+def status_rows(found: list[Specialist]) -> Rows:
+    """One row a recipe: what serves, how good and dear it is, what was decided last, what waits."""
+    return [
+        {
+            "recipe": one.name,
+            "champion": f"version {one.version}" if one.version else "none",
+            "days": "" if one.age_days is None else f"{one.age_days:.0f}{' (stale)' if one.stale else ''}",
+            "quality": "" if one.mean is None else f"{one.metric} {one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]",
+            "$ a month": "" if one.usd_per_month is None else f"{one.usd_per_month:,.0f}",
+            "last decision": one.headline or one.gate,
+            "waits for": ", ".join(one.waits),
+        }
+        for one in found
+    ]
+
+
+def show_rows(rows: Rows, title: str, as_json: bool, out: Console) -> None:
+    """Rows as a table, or as a JSON array."""
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    elif rows:
+        out.print(table(rows, title))
+    else:
+        out.print(f"no {title} yet: supply-chain run RECIPE")
+
+
+def table(rows: Rows, title: str) -> Table:
+    """Rows of equal keys; texts are escaped."""
+    made = Table(title=escape(title), title_justify="left")
+    for name in rows[0]:
+        made.add_column(escape(name), justify="left" if isinstance(rows[0][name], str) else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(value)) for value in row.values()))
+    return made
