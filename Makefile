@@ -22,7 +22,7 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $@
 
 $(EXTRAS): $(STAMP)
-	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint]'
+	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint,gguf]'
 	touch $@
 
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)

@@ -13,7 +13,7 @@ from evals.records import Forgetting, Report, Scorecard
 from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.release import Release
-from supply_chain.records import Artifact, BaseModelRecord, Curated, LossPoint, Predictions, Splits, Trained
+from supply_chain.records import Artifact, BaseModelRecord, Curated, LossPoint, Parity, Predictions, Splits, Trained
 from supply_chain.settings import Settings
 from supply_chain.store import Stored
 from supply_chain.trials import Searched
@@ -128,6 +128,18 @@ def artifact(stored: Stored[Artifact]) -> Metadata:
         "licence": record.license,
         "digest": stored.digest,
     }
+
+
+def formats(made: list[Stored[Artifact]]) -> Metadata:
+    """Every format's size and runtime."""
+    rows = [(a.record.format, a.record.bits, round(a.size_bytes / 1e6, 1), a.record.runtime) for a in made]
+    return {"formats": _table(("format", "bits", "size (MB)", "runtime"), rows)}
+
+
+def parity(made: list[Stored[Parity]]) -> Metadata:
+    """What each check found, hop by hop."""
+    rows = [(f.hop, f.name, f.sentence) for stored in made for f in stored.record.findings]
+    return {"checks": _table(("hop", "check", "finding"), rows)}
 
 
 def predictions(answers: list[Stored[Predictions]]) -> Metadata:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets import about
+from assets.formats import format_assets
 from assets.judging import evidence_assets
 from assets.launch import Workshop, explained
 from assets.progress import show_download
@@ -18,8 +19,9 @@ from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
 from supply_chain.data.split import split
+from supply_chain.formats.extras import check_extras
 from supply_chain.job import Job
-from supply_chain.keys import adapter_key, merged_key, quantized_key, search_key
+from supply_chain.keys import adapter_key, merged_key, search_key
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact, Trained
 from supply_chain.trials import Searched, chosen
@@ -27,7 +29,7 @@ from supply_chain.trials import Searched, chosen
 
 def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
     """The assets of one recipe, in the order in which data flows."""
-    rooms = (_data, _models, evidence_assets, shipping_assets)
+    rooms = (_data, _models, format_assets, evidence_assets, shipping_assets)
     return [asset for room in rooms for asset in room(recipe, project)]
 
 
@@ -92,6 +94,7 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
         with explained():
+            check_extras(recipe)
             shop, found = Workshop(project, context, pipes), inputs.pop("search", None)
             job = job_of(inputs)
             job = replace(job, recipe=chosen(recipe, found.record)) if found else job
@@ -107,20 +110,4 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             stored = shop.make(Artifact, merged_key(job_of(inputs), inputs["adapter"]), "merged", inputs, options)
         return about.made(stored, about.artifact(stored))
 
-    @dg.asset(
-        kinds={"safetensors"},
-        ins=ins_of(recipe, "base", "splits", "merged_model"),
-        **common(recipe, recipe.quantize),
-    )
-    def quantized_model(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any
-    ) -> dg.MaterializeResult:
-        """The weights in 4 bits: what is evaluated, registered and served."""
-        with explained():
-            shop = Workshop(project, context, pipes)
-            inputs = {"base": base, "splits": splits, "merged": merged_model}
-            key = quantized_key(job_of(inputs), merged_model, recipe.quantize[0])
-            stored = shop.make(Artifact, key, "quantized", inputs, options)
-        return about.made(stored, about.artifact(stored))
-
-    yield from (adapter, merged_model, quantized_model)
+    yield from (adapter, merged_model)

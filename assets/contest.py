@@ -3,6 +3,7 @@
 from typing import Any
 
 from assets.launch import Workshop
+from evals.choice import choose
 from evals.forgetting import remembered
 from evals.keys import baseline_key, model_key
 from evals.recall import Recall, recall_key
@@ -10,25 +11,36 @@ from evals.records import Forgetting
 from registry.release import Incumbent, champions_before, incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
-from supply_chain.records import Artifact, Predictions, Splits
+from supply_chain.records import Artifact, Parity, Predictions, Splits
 from supply_chain.store import Store, Stored
 
 
 def contestants(
-    job: Job, merged: Stored[Artifact], quantized: Stored[Artifact], shop: Workshop
+    job: Job,
+    merged: Stored[Artifact],
+    artifacts: list[Stored[Artifact]],
+    parity: list[Stored[Parity]],
+    shop: Workshop,
 ) -> list[Stored[Predictions]]:
-    """Answers of baselines, untuned base, specialist, current champion (if any) and the 4-bit candidate.
+    """Answers of baselines, untuned base, specialist, every format and the current champion (if any).
 
     The champion answers the same rows as the candidate, even when the data has changed since. Raises
-    EvidenceMismatch when its bytes are gone.
+    EvidenceMismatch when its bytes are gone, or when a format's parity was not checked.
     """
+    unchecked = {a.digest for a in artifacts} - {p.record.artifact_digest for p in parity}
+    if unchecked:
+        raise EvidenceMismatch(
+            f"artifact {min(unchecked)[:12]} was not compared with the training: materialize parity, then go on"
+        )
     answers = [_baseline(name, job, shop) for name in job.recipe.evaluate.baselines]
     models: dict[str, Stored[Any]] = {"base": job.base, "specialist": merged}
-    rival = incumbent(job.recipe.name, quantized.digest, job.settings)
+    models |= {stored.record.format: stored for stored in artifacts}
+    answers += [_model(name, model, job, shop) for name, model in models.items()]
+    chosen = choose(job.recipe, job.splits, answers, job.settings.seed).contestant
+    rival = incumbent(job.recipe.name, models[chosen].digest, job.settings)
     if rival is not None:
-        models["champion"] = weights_of(rival, job.recipe.name, job.store)
-    models[job.recipe.quantize[0].scheme] = quantized
-    return [*answers, *(_model(name, model, job, shop) for name, model in models.items())]
+        answers.append(_model("champion", weights_of(rival, job.recipe.name, job.store), job, shop))
+    return answers
 
 
 def memory(job: Job, candidate: Stored[Artifact], shop: Workshop) -> Stored[Forgetting]:

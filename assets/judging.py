@@ -10,6 +10,7 @@ from assets.contest import contestants, memory
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
+from evals.choice import choose
 from evals.judgement import try_all
 from evals.report import render_report
 from evals.scorecard import Beside, score
@@ -28,20 +29,29 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
 
     @dg.asset(
         kinds={"lm-eval"},
-        ins=ins_of(recipe, "base", "splits", "merged_model", "quantized_model"),
+        ins=ins_of(recipe, "base", "splits", "merged_model", "artifacts", "parity"),
         **common(recipe, recipe.evaluate, recipe.prompt),
     )
-    def predictions(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, quantized_model: Any
-    ) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
         with explained():
-            job = Job(recipe, base, splits, settings, store)
-            answers = contestants(job, merged_model, quantized_model, Workshop(project, context, pipes))
+            job = Job(recipe, inputs["base"], inputs["splits"], settings, store)
+            made = (inputs["merged_model"], inputs["artifacts"], inputs["parity"])
+            answers = contestants(job, *made, Workshop(project, context, pipes))
         version = identity("predictions", 1, parts=[stored.digest for stored in answers])
         return dg.MaterializeResult(
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
         )
+
+    @dg.asset(
+        kinds={"safetensors"}, ins=ins_of(recipe, "splits", "artifacts", "predictions"), **common(recipe, recipe.choose)
+    )
+    def quantized_model(splits: Any, artifacts: Any, predictions: Any) -> dg.MaterializeResult:
+        """The candidate among the formats: what is judged, registered and served."""
+        with explained():
+            choice = choose(recipe, splits, predictions, settings.seed)
+            stored = next(a for a in artifacts if a.record.format == choice.contestant)
+        return about.made(stored, {**about.artifact(stored), "candidate": choice.sentence})
 
     @dg.asset(kinds={"pytorch"}, ins=ins_of(recipe, "base", "splits", "quantized_model"), **common(recipe))
     def forgetting(
@@ -59,8 +69,9 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
     def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
+            candidate = choose(recipe, splits, predictions, settings.seed)
             beside = Beside(try_all(recipe, splits, predictions, settings, store), more.get("forgetting"))
-            stored = score(recipe, splits, predictions, recipe.quantize[0].scheme, settings.seed, store, beside)
+            stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, beside)
         return about.made(stored, about.scorecard(stored))
 
     @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
@@ -86,7 +97,7 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
+    yield from (predictions, quantized_model, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
 
 
 def remembers(recipe: Recipe) -> bool:

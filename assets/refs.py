@@ -6,13 +6,13 @@ from evals.recall import Recall
 from evals.records import Forgetting, Report, Scorecard
 from registry.gate import Decision
 from supply_chain.errors import InvalidInput
-from supply_chain.records import Artifact, BaseModelRecord, Curated, DataCard, Predictions, Splits, Trained
+from supply_chain.records import Artifact, BaseModelRecord, Curated, DataCard, Parity, Predictions, Splits, Trained
 from supply_chain.store import Record, Store, Stored
 from supply_chain.trials import Searched
 
 _DATA = (Curated, Splits, DataCard)
 _MODELS = (BaseModelRecord, Searched, Trained, Artifact)
-_EVIDENCE = (Predictions, Recall, Forgetting, Scorecard, Decision, Report)
+_EVIDENCE = (Parity, Predictions, Recall, Forgetting, Scorecard, Decision, Report)
 KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (*_DATA, *_MODELS, *_EVIDENCE)}
 
 

@@ -8,6 +8,7 @@ from registry.tracking import MlflowTracker
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.job import Job
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.quantize import Quantize
 from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 
@@ -50,7 +51,15 @@ def _quantized(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> S
     from supply_chain.artifacts import quantize  # noqa: PLC0415
 
     job = _job(settings, inputs, options)
-    return quantize(job, inputs["merged"], job.recipe.quantize[0])
+    return quantize(job, inputs["merged"], _scheme(job, options))
+
+
+def _parity(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from supply_chain.parity import Line, check_parity  # noqa: PLC0415
+
+    job = _job(settings, inputs, options)
+    line = Line(job, inputs["adapter"], inputs["merged"], inputs["artifact"], _scheme(job, options))
+    return check_parity(line, job.store)
 
 
 def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
@@ -63,7 +72,7 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.answering import predict_model  # noqa: PLC0415
     from evals.keys import corrections_of  # noqa: PLC0415
-    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+    from supply_chain.opening import serving_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()
     return predict_model(
@@ -73,7 +82,7 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
         model.size_bytes,
         job.splits,
         job.recipe,
-        scoring_compute(settings),
+        serving_compute(model.path, settings),
         settings.seed,
         job.store,
         corrections_of(options["contestant"], job),
@@ -82,14 +91,19 @@ def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
 
 def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.recall import recall  # noqa: PLC0415
-    from supply_chain.compute import scoring_compute  # noqa: PLC0415
+    from supply_chain.opening import serving_compute  # noqa: PLC0415
 
-    return recall(inputs["model"], inputs["splits"], scoring_compute(settings), Store.of(settings))
+    model = inputs["model"]
+    return recall(model, inputs["splits"], serving_compute(model.path, settings), Store.of(settings))
 
 
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     recipe = Recipe.model_validate(options["recipe"])
     return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
+
+
+def _scheme(job: Job, options: dict[str, Any]) -> Quantize:
+    return next(scheme for scheme in job.recipe.quantize if scheme.name == options["scheme"])
 
 
 _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
@@ -98,6 +112,7 @@ _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "adapter": _adapter,
     "merged": _merged,
     "quantized": _quantized,
+    "parity": _parity,
     "baseline": _baseline,
     "model": _model,
     "recall": _recall,

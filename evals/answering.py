@@ -19,7 +19,8 @@ from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.corrections import Corrections
 from supply_chain.data.split import read_split
 from supply_chain.escalation import Escalation
-from supply_chain.inference import Loaded, device_bytes, has_head, load
+from supply_chain.loaded import Loaded, has_head
+from supply_chain.opening import open_artifact
 from supply_chain.recipe import Recipe
 from supply_chain.records import Compute, Example, Predictions, Splits
 from supply_chain.store import Store, Stored
@@ -92,8 +93,8 @@ def shots(sitting: Sitting) -> tuple[tuple[str, str], ...]:
 def _predict(
     subject: Subject, splits: Stored[Splits], recipe: Recipe, compute: Compute, seed: int, folder: Path
 ) -> Predictions:
-    rows, loaded = sampled_test(splits.verify(), recipe.evaluate, seed), load(subject.path, compute)
-    if has_head(loaded.model):
+    rows, loaded = sampled_test(splits.verify(), recipe.evaluate, seed), open_artifact(subject.path, compute)
+    if recipe.task == "classification" and (has_head(loaded.model) or loaded.native):
         from evals.heads import answer  # noqa: PLC0415
     elif recipe.task == "classification":
         from evals.harness import answer  # noqa: PLC0415 (lm-eval takes seconds to import)
@@ -101,7 +102,7 @@ def _predict(
         from evals.writing import answer  # noqa: PLC0415
     sat = answer(Sitting(subject, loaded, recipe, splits, rows, seed), folder)
     spec, labels = recipe.evaluate, splits.record.labels
-    if spec.perturbations and subject.contestant in {scheme.scheme for scheme in recipe.quantize}:
+    if spec.perturbations and subject.contestant in {scheme.name for scheme in recipe.quantize}:
         stress(folder, rows, labels, spec, seed, sat.ask)
     if subject.corrections is not None:
         ask_again(folder, subject.corrections, splits, sat.ask)
@@ -116,8 +117,16 @@ def _predict(
         p50_ms=latency.p50_ms,
         p95_ms=latency.p95_ms,
         size_bytes=subject.size_bytes,
-        peak_memory_bytes=peak_memory_bytes() + device_bytes(compute),
+        peak_memory_bytes=peak_memory_bytes() + _device_bytes(compute),
         load_seconds=loaded.load_seconds,
         decisions_per_second=len(rows) / sat.batched_seconds,
         escalation=sat.escalation,
     )
+
+
+def _device_bytes(compute: Compute) -> int:
+    if not compute.device.startswith("cuda"):
+        return 0
+    from supply_chain.inference import device_bytes  # noqa: PLC0415
+
+    return device_bytes(compute)

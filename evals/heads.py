@@ -1,4 +1,4 @@
-"""Answers with a head of labels: one forward pass a text, no words to rank."""
+"""Answers as the served model does, without lm-eval: a head of labels, or labels ranked by llama.cpp."""
 
 import time
 from pathlib import Path

@@ -41,13 +41,13 @@ def recall(model: Stored[Artifact], splits: Stored[Splits], compute: Compute, st
     """The version's likeliest label for every test row, among all labels that it knows. Raises CorruptData."""
 
     def make(folder: Path) -> Recall:
-        from supply_chain.inference import load  # noqa: PLC0415 (torch: the key is computed without it)
+        from supply_chain.opening import open_artifact  # noqa: PLC0415 (torch: the key is computed without it)
         from supply_chain.prompt import Renderer  # noqa: PLC0415
         from supply_chain.scoring import label_likelihoods  # noqa: PLC0415
         from supply_chain.serving import read_serving  # noqa: PLC0415
 
         rows, serving = read_split(splits.verify(), "test"), read_serving(model.verify().path)
-        loaded = load(model.path, compute)
+        loaded = open_artifact(model.path, compute)
         renderer = Renderer.of(serving.prompt, serving.labels, loaded.tokenizer)
         found = label_likelihoods(loaded, renderer, [row.text for row in rows])
         answers = [serving.labels[max(range(len(shares)), key=shares.__getitem__)] for shares in found]

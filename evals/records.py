@@ -71,6 +71,7 @@ class Contestant(Evidence):
     p50_ms: float
     p95_ms: float
     decisions_per_second: float
+    load_seconds: float = 0.0
     size_bytes: int
     peak_memory_bytes: int
     usd_per_1k: Estimate
@@ -313,6 +314,8 @@ class Scorecard(Record):
     groups: int
     contestants: list[Contestant]
     differences: list[Difference]
+    hops: list[Difference] = []
+    """What each step from the base to a format did to the metric, paired on the same rows."""
     by_label: list[LabelScore]
     """The candidate's, in the labels' order."""
     confusion: dict[str, dict[str, int]]

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from evals.drawing import Axis, cost_plot, reliability_plot, risk_plot
+from evals.frontier import frontiers
 from evals.kpi import mistakes_usd
 from evals.metrics import TITLES, items
 from evals.predictions import read_predictions
@@ -165,6 +166,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "verdict": evidence.verdict,
         "axis": Axis.around([c.metric(card.metric) for c in card.contestants], 0.1),
         "gap_axis": Axis.around([d.estimate for d in card.differences], 0.05, zero=True),
+        "hop_axis": Axis.around([d.estimate for d in card.hops], 0.05, zero=True) if card.hops else None,
+        "frontiers": frontiers(card),
         "reliability": reliability_plot(card.confidence) if card.confidence else None,
         "risk": risk_plot(card.confidence) if card.confidence else None,
         "cost": cost_plot(card.confidence.costs) if card.confidence and card.confidence.costs else None,

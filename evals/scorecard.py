@@ -29,7 +29,7 @@ from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 10
+VERSION = 11
 SPECIALIST, CHAMPION = "specialist", "champion"
 _TITLES = {
     "majority": "Always the most frequent answer",
@@ -38,7 +38,6 @@ _TITLES = {
     "base": "Base model, not trained",
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
-    "bnb-nf4": "Specialist, 4-bit (NF4)",
 }
 
 
@@ -132,7 +131,8 @@ def _score(
         rows=len(rows),
         groups=len(set(bench.groups)),
         contestants=[_contestant(entry, bench, recipe) for entry in entries.values()],
-        differences=_differences(entries, bench, spec.metric, candidate),
+        differences=_differences(entries, bench, spec.metric, _pairs(list(entries), candidate)),
+        hops=_differences(entries, bench, spec.metric, _hops(list(entries), recipe)),
         by_label=bench.by_label(entries[candidate].answers),
         confusion=_confusion(bench, entries[candidate].answers),
         confidence=confidence,
@@ -156,8 +156,9 @@ def bench_of(recipe: Recipe, labels: list[str], rows: Sequence[Example], seed: i
     return Bench(truth, groups, labels, spec.resamples, seed, recipe.task, ids, texts)
 
 
-def _differences(entries: dict[str, Entry], bench: Bench, metric: Metric, candidate: str) -> list[Difference]:
-    pairs = _pairs(list(entries), candidate)
+def _differences(
+    entries: dict[str, Entry], bench: Bench, metric: Metric, pairs: Sequence[tuple[str, str]]
+) -> list[Difference]:
     parted = [bench.discordant(entries[one].answers, entries[other].answers) for one, other in pairs]
     p_values = holm([mcnemar(*rows) for rows in parted])
     return [
@@ -179,6 +180,12 @@ def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:
     if candidate != SPECIALIST and {SPECIALIST, "tfidf"} <= set(names):
         pairs.append((SPECIALIST, "tfidf"))
     return pairs
+
+
+def _hops(names: list[str], recipe: Recipe) -> list[tuple[str, str]]:
+    """What each step from the base to a format did: the step's outcome against what it was made from."""
+    steps = [(SPECIALIST, "base"), *((scheme.name, SPECIALIST) for scheme in recipe.quantize)]
+    return [(one, other) for one, other in steps if {one, other} <= set(names)]
 
 
 def _rank(stored: Stored[Predictions]) -> tuple[int, str]:
@@ -211,13 +218,14 @@ def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
     per_1k = usd_per_1k(bench, kpis, entry.answers, record.p50_ms / 1000)
     return Contestant(
         name=entry.name,
-        title=_TITLES.get(entry.name, entry.name),
+        title={**_TITLES, **{s.name: s.title for s in recipe.quantize}}.get(entry.name, entry.name),
         model_digest=record.model_digest,
         metrics=bench.estimates(entry.answers),
         unscored=bench.unscored(entry.answers),
         p50_ms=record.p50_ms,
         p95_ms=record.p95_ms,
         decisions_per_second=record.decisions_per_second,
+        load_seconds=record.load_seconds,
         size_bytes=record.size_bytes,
         peak_memory_bytes=record.peak_memory_bytes,
         usd_per_1k=per_1k,

@@ -92,8 +92,12 @@ def _save(model: "LoggedModel", run_id: str, artifact: Stored[Artifact], folder:
                 Schema([ColSpec("string", "text")]),
                 Schema([ColSpec("string", "label"), ColSpec("double", "confidence"), ColSpec("boolean", "escalate")]),
             ),
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in _requirements(artifact.record)],
         )
+
+
+def _requirements(artifact: Artifact) -> list[str]:
+    return [*_REQUIREMENTS, *(["jinja2", "cyllama"] if artifact.runtime.startswith("cyllama") else [])]
 
 
 def _data(recipe: Recipe, splits_digest: str) -> "DatasetInput":

@@ -1,6 +1,5 @@
-"""From adapter to weights that serve: merged in full precision, then in 4 bits."""
+"""From adapter to weights that serve: merged in full precision, then in every format of the recipe."""
 
-import random
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -12,16 +11,18 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.compensate import compensate, second_moments
-from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
+from supply_chain.formats.calibration import calibration_prompts, calibration_rows
+from supply_chain.formats.gguf import FILE as GGUF
+from supply_chain.formats.gguf import write_gguf
 from supply_chain.hub import chat_template_digest, tokenizer_digest
-from supply_chain.inference import keep_packed_weights_apart, load, model_class
+from supply_chain.inference import keep_packed_weights_apart, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
-from supply_chain.prompt import Renderer
-from supply_chain.recipe.quantize import BnbNf4
-from supply_chain.records import Artifact, Origin, Trained
+from supply_chain.opening import open_artifact, serving_compute
+from supply_chain.recipe.quantize import BnbNf4, Gguf, Quantize
+from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
 from supply_chain.trainable import label_model
@@ -41,7 +42,8 @@ def merge(job: Job, trained: Stored[Trained]) -> Stored[Artifact]:
             model = _full_precision(job, trained.record.head)
             merged = PeftModel.from_pretrained(model, learned).merge_and_unload()
             merged.to(torch.bfloat16).save_pretrained(folder)
-        return _describe(job, trained.digest, folder, "safetensors-bf16", 16, origins(job))
+        told = {"format": "safetensors-bf16", "bits": 16, "made_from": trained.digest, "origins": origins(job)}
+        return _describe(job, folder, ["transformers"], **told)
 
     return job.store.once(Artifact, merged_key(job, trained), make)
 
@@ -57,12 +59,29 @@ def _full_precision(job: Job, pooling: str | None) -> Any:
     return model
 
 
-def quantize(job: Job, merged: Stored[Artifact], scheme: BnbNf4) -> Stored[Artifact]:
-    """The merged model in 4 bits. No forward pass runs before saving: it would make saving lossy."""
+def quantize(job: Job, merged: Stored[Artifact], scheme: Quantize) -> Stored[Artifact]:
+    """The merged model in one format. Raises Unavailable when the format's extra is not installed."""
 
     def make(folder: Path) -> Artifact:
-        save_nf4(merged.verify().path, folder, scheme, _calibration_prompts(job, scheme))
-        return _describe(job, merged.digest, folder, scheme.scheme, 4, merged.record.origins)
+        source, rows = merged.verify().path, []
+        if isinstance(scheme, Gguf):
+            write_gguf(source, folder, scheme)
+            libraries = ["cyllama"]
+        else:
+            rows = calibration_rows(job, read_split(job.splits.verify(), "train"), scheme.calibration_rows)
+            tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
+            save_nf4(source, folder, scheme, calibration_prompts(job, rows, tokenizer))
+            libraries = ["transformers", "bitsandbytes"]
+        return _describe(
+            job,
+            folder,
+            libraries,
+            format=scheme.name,
+            bits=scheme.bits,
+            made_from=merged.digest,
+            origins=merged.record.origins,
+            calibration=[row.id for row in rows],
+        )
 
     return job.store.once(Artifact, quantized_key(job, merged, scheme), make)
 
@@ -102,36 +121,26 @@ def save_nf4(source: Path, folder: Path, scheme: BnbNf4, prompts: Sequence[Seque
     return model
 
 
-def _calibration_prompts(job: Job, scheme: BnbNf4) -> list[list[int]]:
-    rows = read_split(job.splits.verify(), "train")
-    drawn = random.Random(job.settings.seed).sample(rows, min(scheme.calibration_rows, len(rows)))  # noqa: S311
-    tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
-    renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
-    ranked = job.recipe.task == "classification"  # written answers are read again, token by token: they matter, too
-    texts = [renderer.context(row.text) + ("" if ranked else renderer.answer(row.label)) for row in drawn]
-    return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-
-
-def _describe(job: Job, made_from: str, folder: Path, form: str, bits: int, made_of: list[Origin]) -> Artifact:
+def _describe(job: Job, folder: Path, libraries: Sequence[str], **told: Any) -> Artifact:
     base = job.base
-    for name in _TOKENIZER:
+    inside = (folder / GGUF).exists()
+    for name in () if inside else _TOKENIZER:
         if (base.path / name).exists():
             shutil.copyfile(base.path / name, folder / name)
-    loaded = load(folder, scoring_compute(job.settings))
+    loaded = open_artifact(folder, serving_compute(folder, job.settings))
     serving_of(job, loaded).write(folder)
-    libraries = ["transformers", *(["bitsandbytes"] if bits == 4 else [])]
     return Artifact(
-        format=form,
-        bits=bits,
-        made_from=made_from,
         base_name=base.record.name,
         base_digest=base.digest,
         license=base.record.license,
         context_tokens=base.record.context_tokens,
-        tokenizer_sha256=tokenizer_digest(folder),
+        # llama.cpp keeps a tokenizer in its own form; that it gives the same tokens is measured, see parity.py
+        tokenizer_sha256=base.record.tokenizer_sha256 if inside else tokenizer_digest(folder),
         chat_template_sha256=chat_template_digest(loaded.tokenizer),
         prompt_sha256=job.prompt_sha256,
         labels=job.labels,
         runtime=", ".join(f"{name} {version(name)}" for name in libraries),
-        origins=made_of,
+        stop_tokens=[str(loaded.tokenizer.convert_ids_to_tokens(loaded.tokenizer.eos_token_id))],
+        start="python -m supply_chain.answer FOLDER",
+        **told,
     )

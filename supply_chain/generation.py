@@ -1,30 +1,15 @@
 """Writes answers greedily: KV cache, batches by length, and each row leaves its batch when it is done."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
 from supply_chain.errors import InvalidInput
-from supply_chain.inference import Loaded
+from supply_chain.loaded import Loaded, Written
 
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a model wrote, its log-likelihood (nats), and its tokens (the end token is in neither)."""
-
-    text: str
-    likelihood: float
-    tokens: int
-
-    def confidence(self, a_token: bool) -> float:
-        """Probability of what was written; with `a_token` the geometric mean over its tokens, whatever its length."""
-        return math.exp(self.likelihood / max(self.tokens, 1) if a_token else self.likelihood)
 
 
 def write(
@@ -40,13 +25,17 @@ def write(
     Raises InvalidInput for a context that does not fit the model.
     """
     encoded = [list(loaded.tokenizer(context, add_special_tokens=False)["input_ids"]) for context in contexts]
-    limit = int(loaded.model.config.max_position_embeddings)
+    limit = loaded.context_tokens
     over = [f"{i} ({len(ids)})" for i, ids in enumerate(encoded) if len(ids) + max_new_tokens > limit]
     if over:
         raise InvalidInput(
             f"{len(over)} texts leave no room for {max_new_tokens} tokens of answer in the model's context of {limit}: "
             f"{', '.join(over[:5])}; lower data.rules.max_chars"
         )
+    if loaded.native:
+        from supply_chain.llama_cpp import write_all  # noqa: PLC0415
+
+        return write_all(loaded, encoded, max_new_tokens, complete)
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
     found: dict[int, Written] = {}
     for start in range(0, len(order), batch):

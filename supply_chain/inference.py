@@ -1,7 +1,6 @@
 """Loads stored weights for scoring, with bitsandbytes' CPU traps closed."""
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from supply_chain.errors import CorruptData
+from supply_chain.loaded import Loaded, has_head
 from supply_chain.records import Compute
 
-
-@dataclass(frozen=True)
-class Loaded:
-    """A model in eval mode, its tokenizer and the seconds that loading took."""
-
-    model: Any
-    tokenizer: Any
-    load_seconds: float
+__all__ = ["Loaded", "has_head", "load", "open_weights"]
 
 
 def load(path: Path, compute: Compute) -> Loaded:
@@ -65,11 +58,6 @@ def model_class(path: Path) -> Any:
     config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     headed = any(name.endswith("ForSequenceClassification") for name in config.architectures or [])
     return AutoModelForSequenceClassification if headed else AutoModelForCausalLM
-
-
-def has_head(model: Any) -> bool:
-    """Whether a linear layer over the last token's state answers, instead of the model's own words."""
-    return hasattr(model, "score")
 
 
 def pooled(model: Any, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 6, "quantized": 6}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1}
 
 
 def adapter_key(job: Job) -> str:
@@ -91,3 +91,22 @@ def _promise(job: Job) -> object:
         return None
     kpis = spec.kpis.model_dump(include={"mistake_usd", "mistakes", "escalation_usd", "generalist_usd_per_1k"})
     return {"risk": spec.escalation, "prices": kpis}
+
+
+def parity_key(
+    job: Job, scheme: Quantize, adapter: Stored[Trained], merged: Stored[Artifact], artifact: Stored[Artifact]
+) -> str:
+    """What decides the outcome of the checks between training and one artifact."""
+    return identity(
+        "parity",
+        VERSIONS["parity"],
+        adapter=adapter.digest,
+        merged=merged.digest,
+        artifact=artifact.digest,
+        made_from=artifact.record.made_from,
+        base=job.start.digest,
+        splits=job.splits.digest,
+        prompt=job.prompt_sha256,
+        bound=scheme.shift_bound,
+        seed=job.settings.seed,
+    )

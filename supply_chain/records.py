@@ -225,6 +225,34 @@ class Artifact(Record):
     """What loads it: `transformers 5.23.0, bitsandbytes 0.50.2`."""
     origins: list[Origin] = []
     """Everything it was made from; its terms are theirs taken together."""
+    stop_tokens: list[str] = []
+    """What ends an answer."""
+    start: str = ""
+    """The command that answers texts with it; FOLDER is where its files lie."""
+    calibration: list[str] = []
+    """Train rows (ids) whose activations chose its codes."""
+
+
+class Finding(BaseModel):
+    """One check of one hop; `measured` must not exceed `bound` where there are figures."""
+
+    model_config = ConfigDict(frozen=True)
+    hop: str
+    name: str
+    passed: bool
+    sentence: str
+    measured: float | None = None
+    bound: float | None = None
+
+
+class Parity(Record):
+    """What was found between the training and one artifact. `parity.json` holds the same."""
+
+    kind: ClassVar[str] = "parity"
+    contestant: str
+    artifact_digest: str
+    merged_digest: str
+    findings: list[Finding]
 
 
 class Predictions(Record):

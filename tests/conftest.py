@@ -122,10 +122,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Hidden size 64, tied embeddings, byte-level BPE of 512 tokens with bos, eos (also pad) and a
     chat template. Each label of `tiny_recipe` is one token after a space.
     """
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+def write_tiny_model(path: Path) -> Path:
+    """Writes the model of the fixture `tiny_model` to a new folder, which it returns."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    path = tmp_path_factory.mktemp("model") / "tiny"
     tokenizer = _tiny_tokenizer()
     torch.manual_seed(17)
     config = LlamaConfig(

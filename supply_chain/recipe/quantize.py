@@ -1,13 +1,49 @@
-"""The `quantize` block: in which formats the weights are shipped."""
+"""The `quantize` block: in which formats the weights are shipped, and which of them is the candidate."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from supply_chain.recipe.part import Part
 
+_CHOICE = re.compile(r"(smallest|fastest) (?:within (\d+(?:\.\d+)?) points?|under (\d+(?:\.\d+)?) MB)")
 
-class BnbNf4(Part):
+
+class Scheme(Part):
+    """What every scheme states."""
+
+    max_shift: float | None = Field(None, gt=0, exclude_if=lambda value: value is None)
+    """Bound of the parity check: the mean absolute difference of the answers' log-probabilities against full precision,
+    in nats a token. By default 0.05 for 16 bits, 0.1 for 8 and 0.75 for 4."""
+
+    @property
+    def name(self) -> str:
+        """What the artifact is called on scorecards."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """The name in a person's words."""
+        raise NotImplementedError
+
+    @property
+    def bits(self) -> int:
+        """Bits of most weights."""
+        return 4
+
+    @property
+    def extra(self) -> str:
+        """The extra that makes and runs it; empty: the core does."""
+        return ""
+
+    @property
+    def shift_bound(self) -> float:
+        """`max_shift`, or its default."""
+        return self.max_shift or {16: 0.05, 8: 0.1, 4: 0.75}[self.bits]
+
+
+class BnbNf4(Scheme):
     """bitsandbytes NormalFloat4 (Dettmers et al. 2023, arXiv:2305.14314)."""
 
     scheme: Literal["bnb-nf4"]
@@ -15,5 +51,75 @@ class BnbNf4(Part):
     calibration_rows: int = Field(256, ge=0, le=10_000)
     """Train rows whose activations choose the codes (GPTQ); 0 rounds each weight to its nearest code."""
 
+    @property
+    def name(self) -> str:
+        """`bnb-nf4`."""
+        return self.scheme
 
-Quantize = Annotated[BnbNf4, Field(discriminator="scheme")]
+    @property
+    def title(self) -> str:
+        """4-bit (NF4)."""
+        return "Specialist, 4-bit (NF4)"
+
+
+class Gguf(Scheme):
+    """One file with weights, tokenizer and chat template, run by llama.cpp; needs `pip install '.[gguf]'`."""
+
+    scheme: Literal["gguf"]
+    type: Literal["f16", "q8_0", "q4_0", "q4_k_m"] = "q4_k_m"
+    """llama.cpp's name. Where a layer's width is no multiple of 256, it mixes `q4_k_m` with larger types."""
+
+    @property
+    def name(self) -> str:
+        """`gguf-` and the type."""
+        return f"gguf-{self.type}"
+
+    @property
+    def title(self) -> str:
+        """GGUF and the type."""
+        return f"Specialist, GGUF {self.type.upper()}"
+
+    @property
+    def bits(self) -> int:
+        """16, 8 or 4."""
+        return {"f16": 16, "q8_0": 8}.get(self.type, 4)
+
+    @property
+    def extra(self) -> str:
+        """`gguf`."""
+        return "gguf"
+
+
+Quantize = Annotated[BnbNf4 | Gguf, Field(discriminator="scheme")]
+
+
+def _choice(value: str) -> str:
+    if not _CHOICE.fullmatch(value):
+        raise ValueError(f"must read like `smallest within 1 point` or `fastest under 200 MB`, found {value!r}")
+    return value
+
+
+Choose = Annotated[str, AfterValidator(_choice)]
+
+
+def read_choice(value: str) -> tuple[str, float | None, float | None]:
+    """`smallest` or `fastest`; the loss that is allowed, as a share; the most megabytes."""
+    found = _CHOICE.fullmatch(value)
+    assert found is not None
+    order, points, megabytes = found.groups()
+    return order, float(points) / 100 if points else None, float(megabytes) if megabytes else None
+
+
+def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
+    """What does not fit: schemes that stand twice, and formats that hold no head of labels."""
+    names = [scheme.name for scheme in schemes]
+    double = sorted({name for name in names if names.count(name) > 1})
+    found = [f"quantize: {name} stands twice" for name in double]
+    if headed:
+        found += [
+            f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "
+            "take bnb-nf4, or train with lora, qlora or full"
+            for s in schemes
+            if s.scheme == "gguf"
+        ]
+    return found

@@ -15,7 +15,7 @@ from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
-from supply_chain.recipe.quantize import BnbNf4, Quantize
+from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
@@ -51,7 +51,10 @@ class Recipe(Part):
     prompt: Prompt = PlainPrompt()
     train: Train
     search: Search | None = None
-    quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1, max_length=1)
+    quantize: list[Quantize] = Field([BnbNf4(scheme="bnb-nf4")], min_length=1)
+    """Every format is made, checked and measured; the first is the candidate, unless `choose` says which."""
+    choose: Choose | None = Field(None, exclude_if=lambda value: value is None)
+    """`smallest within 1 point` of full precision's metric, or `fastest under 200 MB`: picks from what was measured."""
     evaluate: Evaluate
     promote: Promote
     route: Route
@@ -82,6 +85,7 @@ class Recipe(Part):
             found.append("promote.max_forgetting compares labels, so it needs classification")
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
+        found += quantize_faults(self.quantize, getattr(self.train, "answers", self.train.method) == "head")
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:

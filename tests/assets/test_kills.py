@@ -16,8 +16,8 @@ from registry.release import champions, releases
 from supply_chain.store import ENTRY
 from tests.assets.conftest import described, load, make_project
 
-STEPS = ["curated_data", "splits", "adapter", "merged_model", "quantized_model", "predictions", "scorecard", "decision",
-         "report", "registered_model", "champion", "routing_manifest"]  # fmt: skip
+STEPS = ["curated_data", "splits", "adapter", "merged_model", "artifacts", "parity", "predictions", "scorecard",
+         "quantized_model", "decision", "report", "registered_model", "champion", "routing_manifest"]  # fmt: skip
 SAME = ("curated_data", "splits", "adapter", "merged_model", "quantized_model")
 
 

@@ -1,0 +1,69 @@
+"""A recipe's weights in every format that it asks for, and the proof that each is the model that was trained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import about
+from assets.launch import Workshop, explained
+from assets.project import Project
+from assets.wiring import Pipes, common, ins_of, teacher_key_of
+from supply_chain.identity import identity
+from supply_chain.job import Job
+from supply_chain.keys import parity_key, quantized_key
+from supply_chain.recipe import Recipe
+from supply_chain.records import Artifact, Parity
+from supply_chain.store import Stored
+
+
+def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+    """The artifacts of `quantize`, then what was checked of each."""
+
+    def options(name: str) -> dict[str, Any]:
+        return {"recipe": recipe.model_dump(mode="json"), "scheme": name}
+
+    @dg.asset(
+        kinds={"safetensors", "gguf"} if any(s.scheme == "gguf" for s in recipe.quantize) else {"safetensors"},
+        ins=ins_of(recipe, "base", "splits", "merged_model"),
+        **common(recipe, recipe.quantize),
+    )
+    def artifacts(
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any
+    ) -> dg.MaterializeResult:
+        """The weights in every format of the recipe."""
+        with explained():
+            job, shop = Job(recipe, base, splits, project.settings, project.store), Workshop(project, context, pipes)
+            inputs = {"base": base, "splits": splits, "merged": merged_model}
+            made = [
+                shop.make(Artifact, quantized_key(job, merged_model, s), "quantized", inputs, options(s.name))
+                for s in recipe.quantize
+            ]
+        return _several(made, about.formats(made))
+
+    taught = ["teacher"] if teacher_key_of(recipe) else []
+    compared = ("base", "splits", "adapter", "merged_model", "artifacts", *taught)
+
+    @dg.asset(ins=ins_of(recipe, *compared), **common(recipe))
+    def parity(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+        """Each artifact against the training: tokens, template, stop token, weights and log-probabilities.
+
+        A difference ends the run with the hop that made it, before anything is evaluated.
+        """
+        with explained():
+            told = {name: inputs[name] for name in ("base", "splits", *taught)}
+            job = Job(recipe, settings=project.settings, store=project.store, **told)
+            shop = Workshop(project, context, pipes)
+            made = []
+            for scheme, artifact in zip(recipe.quantize, inputs["artifacts"], strict=True):
+                parts = {"adapter": inputs["adapter"], "merged": inputs["merged_model"], "artifact": artifact}
+                key = parity_key(job, scheme, **parts)
+                made.append(shop.make(Parity, key, "parity", {**told, **parts}, options(scheme.name)))
+        return _several(made, about.parity(made))
+
+    yield from (artifacts, parity)
+
+
+def _several(made: list[Stored[Any]], metadata: dict[str, Any]) -> dg.MaterializeResult:
+    version = identity("several", 1, parts=[stored.digest for stored in made])
+    return dg.MaterializeResult(value=made, metadata=metadata, data_version=dg.DataVersion(version))

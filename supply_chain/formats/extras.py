@@ -1,0 +1,34 @@
+"""What a format needs beyond the core, and the line that installs it."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from supply_chain.errors import Unavailable
+from supply_chain.recipe import Recipe
+from supply_chain.recipe.quantize import Quantize
+
+_LIBRARIES = {"gguf": ("cyllama", "cyllama.llama.llama_cpp")}
+"""By extra: the distribution, and the module that is used of it."""
+
+
+def needed(scheme: Quantize) -> Any:
+    """The module that makes and runs a scheme. Raises Unavailable with the line that installs it."""
+    return library(scheme.extra, f"quantize: {scheme.name}")
+
+
+def library(extra: str, wanted_by: str) -> Any:
+    """The module behind an extra. Raises Unavailable with the line that installs it."""
+    package, module = _LIBRARIES[extra]
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise Unavailable(f"{wanted_by} needs {package}: pip install '.[{extra}]' ({error})") from None
+
+
+def check_extras(recipe: Recipe) -> None:
+    """Raises Unavailable, before hours of training, when a scheme of the recipe cannot be made on this machine."""
+    found = [s for s in recipe.quantize if s.extra and find_spec(_LIBRARIES[s.extra][0]) is None]
+    if found:
+        told = "; ".join(f"{s.name} needs {_LIBRARIES[s.extra][0]}: pip install '.[{s.extra}]'" for s in found)
+        raise Unavailable(f"quantize: {told}")

@@ -1,0 +1,29 @@
+"""Opens an artifact's folder with the runtime that its files are for, and says how it computes there."""
+
+from pathlib import Path
+
+from supply_chain.llama_cpp import FILE, open_gguf
+from supply_chain.loaded import Loaded
+from supply_chain.records import Compute
+from supply_chain.settings import Settings
+
+
+def serving_compute(path: Path, settings: Settings) -> Compute:
+    """Device, arithmetic and threads for a folder: one thread unless told, so that latencies compare."""
+    if (path / FILE).exists():
+        return Compute(device="cpu", dtype="gguf", attention="llama.cpp", threads=settings.threads or 1)
+    from supply_chain.compute import scoring_compute  # noqa: PLC0415 (torch, for its own formats alone)
+
+    return scoring_compute(settings)
+
+
+def open_artifact(path: Path, compute: Compute) -> Loaded:
+    """Loads a folder; nothing is fetched and no code of it is run.
+
+    Raises CorruptData when the folder holds no whole model, Unavailable when its runtime is not installed.
+    """
+    if (path / FILE).exists():
+        return open_gguf(path, compute.threads)
+    from supply_chain.inference import load  # noqa: PLC0415
+
+    return load(path, compute)
