@@ -76,6 +76,22 @@ def test_a_recipe_at_work_and_quiet_hours_hold_a_run_back(project: Project) -> N
         assert look(project, instance).run_requests == []
 
 
+def test_two_changes_during_a_run_make_one_more(project: Project) -> None:
+    load(project, ON_NEW_DATA)
+    with dg.DagsterInstance.get() as instance:
+        curate_once(project, instance)
+        job = build(project).resolve_implicit_global_asset_job_def()
+        run = instance.create_run_for_job(job, asset_selection=frozenset({dg.AssetKey([NAME, "adapter"])}))
+        for number in range(2):
+            with data_file(project).open("a") as file:
+                file.write(f"sentence {number} that is good,positive,r99\n")
+            assert look(project, instance).run_requests == []
+        instance.report_run_failed(run)
+        assert len(look(project, instance).run_requests) == 1
+        curate_once(project, instance)
+        assert look(project, instance).run_requests == []
+
+
 @pytest.mark.parametrize(
     ("start", "end", "clock", "held"),
     [("22:00", "06:00", "23:30", True), ("22:00", "06:00", "05:59", True), ("22:00", "06:00", "06:00", False),
