@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.table import interval
 from review.fleet import Specialist
 
 Rows = list[dict[str, Any]]
@@ -20,7 +21,7 @@ def status_rows(found: list[Specialist]) -> Rows:
             "recipe": one.name,
             "champion": f"version {one.version}" if one.version else "none",
             "days": "" if one.age_days is None else f"{one.age_days:.0f}{' (stale)' if one.stale else ''}",
-            "quality": "" if one.mean is None else f"{one.metric} {one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]",
+            "quality": f"{one.metric} {interval(one.quality)}" if one.quality else "",
             "$ a month": "" if one.usd_per_month is None else f"{one.usd_per_month:,.0f}",
             "in service": one.drift.sentence if one.drift else "",
             "last decision": one.headline or one.gate,

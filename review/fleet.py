@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evals.drifted import Drift
-from evals.records import Contestant, Scorecard
+from evals.records import Contestant, Estimate, Scorecard
 from registry.decisions import Approved, Declined, Log, Logged, Standing, standings
 from registry.gate import Decision
 from supply_chain.catalogue import load_catalogue
@@ -34,9 +34,7 @@ class Specialist:
     stale: bool = False
     """Older than the recipe's `max_age_days`."""
     metric: str = ""
-    mean: float | None = None
-    low: float | None = None
-    high: float | None = None
+    quality: Estimate | None = None
     usd_per_month: float | None = None
     gate: str = "never run"
     headline: str = ""
@@ -77,7 +75,6 @@ def _specialist(
     days = (now - since).total_seconds() / 86_400 if since else None
     card = _champions_card(standing, store)
     best: Contestant | None = card.contestant(card.candidate) if card else None
-    quality = best.metric(card.metric) if card and best else None
     return Specialist(
         name=recipe.name,
         owner=recipe.owner,
@@ -86,9 +83,7 @@ def _specialist(
         age_days=days,
         stale=days is not None and recipe.automate.max_age_days is not None and days > recipe.automate.max_age_days,
         metric=card.metric if card else "",
-        mean=quality.mean if quality else None,
-        low=quality.low if quality else None,
-        high=quality.high if quality else None,
+        quality=best.metric(card.metric) if card and best else None,
         usd_per_month=best.usd_per_month if best else None,
         gate="never run" if judged is None else "passed" if judged[1].promoted else "refused",
         headline=judged[1].headline if judged else "",

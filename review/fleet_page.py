@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SORTS: dict[str, Callable[[Specialist], Any]] = {
     "name": lambda one: one.name,
     "age": lambda one: -(one.age_days or -1.0),
-    "quality": lambda one: 2.0 if one.low is None else one.low,
+    "quality": lambda one: one.quality.low if one.quality else 2.0,
     "cost": lambda one: -(-1.0 if one.usd_per_month is None else one.usd_per_month),
     "waiting": lambda one: -len(one.waits),
 }

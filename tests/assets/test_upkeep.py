@@ -108,27 +108,25 @@ def test_only_what_nothing_needs_is_left_over(made_once: Project) -> None:
         return [one for one in leftovers(made_once, days) if one.path not in earlier]
 
     assert not earlier & {latest("tiny_reviews", name, made_once).path for name in ("quantized_model", "report")}
-    reference = home / "references/tiny_reviews.quantized_model.json"
-    before = reference.read_text()
+    quantized, card = (home / f"references/tiny_reviews.{name}.json" for name in ("quantized_model", "data_card"))
+    kept = {path: path.read_text() for path in (quantized, card)}
     try:
-        reference.unlink()
+        quantized.unlink()
         assert new() == [], "a champion's bytes stay"
-        (merged,) = home.glob("references/tiny_reviews.merged_model.json")
-        key = json.loads(merged.read_text())["key"]
-        kept = merged.read_text()
-        merged.unlink()
+        card.unlink()
         (one,) = new()
-        assert (one.kind, one.path.name) == ("artifact", key)
+        assert (one.kind, one.path.name) == ("data_card", json.loads(kept[card])["key"])
         assert one.size_bytes == sum(f.stat().st_size for f in one.path.iterdir())
         assert new(days=1) == [], "it is not a day old"
-        merged.write_text(kept)
+        card.write_text(kept[card])
         (store.root / "work/abc").mkdir(parents=True)
         (left,) = new(days=1)
         remove([left], made_once)
         assert not left.path.exists()
         assert new() == []
     finally:
-        reference.write_text(before)
+        for path, text in kept.items():
+            path.write_text(text)
 
 
 def test_nothing_is_removed_without_being_told(made_once: Project) -> None:

@@ -109,11 +109,11 @@ def test_nobody_signs_for_a_role_of_others(site: Site):
 
 
 PATHS = (
-    ["/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/docs",
+    "/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/docs",
      "/openapi.json", "/models/..%2f..%2fetc/1/report", "/models/tiny_reviews/..%2f1",
      "/models/tiny_reviews/1/report/../../x",
      "/models/tiny_reviews/2/report", "/models/tiny_reviews/1/cases/0", "/models/tiny_reviews/1/cases/31",
-     "/models/tiny_reviews/999999999999999999999/report"],
+     "/models/tiny_reviews/999999999999999999999/report",
 )  # fmt: skip
 
 

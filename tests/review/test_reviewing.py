@@ -127,7 +127,7 @@ def test_the_tally_counts_cases_not_only_judgements(site: Site):
     assert found.candidate_right.mean == 1.0 and found.candidate_right.n == 12
     alone = tally(panel, same[:6]).candidate_right
     assert found.candidate_right.low == pytest.approx(alone.low), "two people about one case are one row"
-    assert found.rival_right is None and found.agreement["ada", "bob"].mean == 1.0
+    assert found.rival_right is None and found.agreement["ada", "bob"].mean == pytest.approx(1.0)
 
 
 def test_declining_and_signing(site: Site):
@@ -170,7 +170,7 @@ def test_nobody_declines_for_a_role_that_is_not_asked(site: Site):
 
 def test_the_fleet_at_a_glance(site: Site):
     before = specialists(site.settings)
-    assert [(one.name, one.gate, one.version, one.mean) for one in before] == [
+    assert [(one.name, one.gate, one.version, one.quality) for one in before] == [
         ("tiny_reviews", "never run", None, None)
     ]
     path = site.settings.recipes / "tiny_reviews.yaml"
@@ -194,7 +194,7 @@ def test_the_fleet_at_a_glance(site: Site):
     bad, tiny = specialists(site.settings, datetime.now(UTC) + timedelta(days=11))
     assert (bad.name, bad.gate) == ("bad", "faulty recipe")
     assert (tiny.version, tiny.waits, tiny.gate, tiny.stale) == (1, (), "passed", True)
-    assert tiny.age_days == pytest.approx(11, abs=0.01) and tiny.low < tiny.mean < tiny.high
+    assert tiny.age_days == pytest.approx(11, abs=0.01) and tiny.quality.low < tiny.quality.mean < tiny.quality.high
     assert tiny.usd_per_month > 0
     assert [one.name for one in chosen([bad, tiny], "", "stale", "name")] == ["tiny_reviews"]
     assert [one.name for one in chosen([bad, tiny], "TEAM:tests class", "", "name")] == ["tiny_reviews"]
