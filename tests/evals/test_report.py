@@ -106,7 +106,7 @@ def test_the_page_is_whole_accessible_and_fetches_nothing(made, store):
     assert not re.findall(r"https?://|@import|url\(|<script|<link|<img|<iframe", html)
     assert page.all("html") == [{"lang": "en"}] and len(page.all("h1")) == 1
     assert {"header", "nav", "main", "footer"} <= {tag for tag, _ in page.tags}
-    assert len(page.all("caption")) == len(page.all("table")) == 6
+    assert len(page.all("caption")) == len(page.all("table")) == 7
     assert all(attrs.get("scope") in ("row", "col") for attrs in page.all("th"))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
