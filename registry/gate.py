@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from evals.records import Reason, Scorecard, Verdict
-from registry.checks import Check, absent, checks
+from registry.check import Check, absent
+from registry.checks import checks
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.promote import Promote
 from supply_chain.store import Record, Store, Stored

@@ -6,10 +6,10 @@ import sys
 from supply_chain.settings import PROJECT
 
 LIGHT = [
-    "adapters", "aliases", "approval", "bom", "canonical", "card", "checks", "decisions", "delivery", "documents",
-    "evidence", "fleet", "gate", "generations", "lifecycle", "mail", "manifest", "package", "past", "release",
-    "rivals",
-    "routing", "seen", "server", "signing", "terms", "tracking", "verification", "versions",
+    "adapters", "aliases", "approval", "bom", "canonical", "card", "check", "checks", "decisions", "delivery",
+    "documents", "evidence", "fleet", "gate", "generations", "lifecycle", "mail", "manifest", "optional_checks",
+    "package", "past", "release", "rivals", "routing", "seen", "server", "signing", "terms", "tracking",
+    "verification", "versions",
 ]  # fmt: skip
 
 
