@@ -6,6 +6,7 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 RECIPE ?= review_sentiment
+WORKERS := -n auto --dist loadgroup --no-loadscope-reorder
 export TOKENIZERS_PARALLELISM = false
 PIP := $(PYTHON) -m pip install --disable-pip-version-check --progress-bar on
 
@@ -48,10 +49,10 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/mypy
 
 test: $(EXTRAS) lint ## lint, types and the tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(WORKERS) -m "not slow"
 
 test-all: $(EXTRAS) lint ## the slow tests, too
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(WORKERS)
 
 clean: ## remove everything that was made here, but not .venv
 	rm -rf .supply_chain

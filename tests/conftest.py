@@ -69,6 +69,13 @@ CHAT = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test file is run by one worker; so is everything that looks at the chain that `made_once` runs."""
+    for item in items:
+        chain = item.path.parent.name == "assets" and "made_once" in getattr(item, "fixturenames", [])
+        item.add_marker(pytest.mark.xdist_group("chain" if chain else item.nodeid.partition("::")[0]))
+
+
 def write_tiny_project(root: Path) -> Path:
     """Writes a recipe and its 120 rows (40 reviews of 3 sentences) below `root`; returns the recipe's path."""
     rng = random.Random(7)
