@@ -24,17 +24,10 @@ def main() -> None:
     """Writes `results/banking77.json`."""
     job = banking77(BANKING77)
     made = make(job)
-    record = made.trained.record
     report(
         "banking77",
-        base=job.recipe.base,
         train=BANKING77,
-        rows={name: sum(rows.values()) for name, rows in job.splits.record.rows.items()},
-        training_minutes=round(record.seconds / 60, 1),
-        steps=record.steps,
-        compute=record.compute.model_dump(),
-        validation={point.step: round(point.value, 4) for point in record.validation},
-        kept_step=record.kept_step,
+        **made.told(),
         full_precision=answered(job, "specialist", made.merged),
         nf4=answered(job, "bnb-nf4", made.in_4_bits()),
     )

@@ -30,17 +30,10 @@ def main() -> None:
     """Writes `results/clinc150.json`."""
     job = official("clinc150", CLINC150)
     made = make(job)
-    record = made.trained.record
     report(
         "clinc150",
-        base=job.recipe.base,
         train=CLINC150,
-        rows={name: sum(rows.values()) for name, rows in job.splits.record.rows.items()},
-        training_minutes=round(record.seconds / 60, 1),
-        steps=record.steps,
-        compute=record.compute.model_dump(),
-        validation={point.step: round(point.value, 4) for point in record.validation},
-        kept_step=record.kept_step,
+        **made.told(),
         full_precision=_both_scopes(job, "specialist", made.merged),
         nf4=_both_scopes(job, "bnb-nf4", made.in_4_bits()),
     )

@@ -15,8 +15,9 @@ from measure import report
 from scipy.stats import binom
 
 from evals.estimate import Bench
+from evals.estimates import Estimate
 from evals.intervals import effective_rows, paired_interval, share_interval
-from evals.records import Contestant, Difference, Estimate, Scorecard
+from evals.records import Contestant, Difference, Scorecard
 from evals.tco import Prices
 from registry.gate import decide
 from supply_chain.escalation import choose_threshold

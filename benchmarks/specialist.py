@@ -55,6 +55,19 @@ class Made:
     trained: Stored[Trained]
     merged: Stored[Artifact]
 
+    def told(self) -> dict[str, Any]:
+        """How it was made, as results say it."""
+        record, rows = self.trained.record, self.job.splits.record.rows
+        return {
+            "base": self.job.recipe.base,
+            "rows": {name: sum(found.values()) for name, found in rows.items()},
+            "training_minutes": round(record.seconds / 60, 1),
+            "steps": record.steps,
+            "compute": record.compute.model_dump(),
+            "validation": {point.step: round(point.value, 4) for point in record.validation},
+            "kept_step": record.kept_step,
+        }
+
     def in_4_bits(self) -> Stored[Artifact]:
         """The same weights in NF4."""
         return quantize(self.job, self.merged, self.job.recipe.quantize[0])

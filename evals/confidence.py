@@ -6,7 +6,7 @@ import numpy as np
 
 from evals.estimate import Bench
 from evals.metrics import Floats
-from evals.records import Bin, Confidence, Kept, RiskPoint
+from evals.sureness import Bin, Confidence, Kept, RiskPoint
 from supply_chain.escalation import Escalation
 
 _BINS, _POINTS = 10, 40

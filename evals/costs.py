@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from evals.estimate import Bench
+from evals.estimates import Estimate
 from evals.metrics import Floats
-from evals.records import CostPoint, Costs, Estimate
+from evals.sureness import CostPoint, Costs
 from supply_chain.escalation import Escalation, Stakes
 
 _POINTS = 40

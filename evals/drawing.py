@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from evals.records import Confidence, Costs, Estimate
+from evals.estimates import Estimate
+from evals.sureness import Confidence, Costs
 from evals.table import usd
 
 

@@ -2,7 +2,7 @@
 
 from pydantic import AwareDatetime
 
-from evals.records import Evidence
+from evals.estimates import Evidence
 
 
 class Drift(Evidence):

@@ -13,9 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from evals.estimates import Estimate
 from evals.intervals import effective_rows, paired_interval, share_interval
 from evals.metrics import Floats, Statistic, by_label, statistics, tally
-from evals.records import Estimate, LabelScore
+from evals.records import LabelScore
 from evals.resampling import Draws
 from evals.texts import TextRules
 from supply_chain.errors import InvalidInput

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evals.estimate import Bench
+from evals.estimates import Estimate
 from evals.intervals import paired_interval
 from evals.recall import Recall, answers_of
-from evals.records import Estimate, Forgetting, OldTest
+from evals.records import Forgetting, OldTest
 from supply_chain.data.pool import same_text
 from supply_chain.data.split import read_split
 from supply_chain.errors import InvalidInput

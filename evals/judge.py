@@ -13,8 +13,9 @@ from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from evals.estimates import Estimate
 from evals.predictions import read_predictions
-from evals.records import Agreement, Estimate
+from evals.records import Agreement
 from supply_chain.data.rows import read_rows
 from supply_chain.data.source import Located, locate
 from supply_chain.data.split import read_split

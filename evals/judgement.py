@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from evals.estimate import Bench
+from evals.estimates import Estimate
 from evals.judge import Agreed, Court, Judged, agreed, judged, read_scores
-from evals.records import Estimate, Judgement
+from evals.records import Judgement
 from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.settings import Settings

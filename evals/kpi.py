@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from evals.estimate import Bench, Floats
-from evals.records import Estimate
+from evals.estimates import Estimate
 from supply_chain.pricing import pricing
 from supply_chain.recipe.evaluate import Kpis
 

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from evals.estimate import Bench
 from evals.metrics import Floats
-from evals.records import Outside
+from evals.sureness import Outside
 from supply_chain.errors import InvalidInput
 from supply_chain.escalation import Escalation
 

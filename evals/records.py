@@ -2,19 +2,14 @@
 
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from supply_chain.escalation import Cheapest, Escalation
+from evals.estimates import Estimate, Evidence
+from evals.sureness import Confidence
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
 from supply_chain.recipe.tasks import Metric
 from supply_chain.store import Record
-
-
-class Evidence(BaseModel):
-    """A frozen part of a stored record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Prediction(Evidence):
@@ -31,15 +26,6 @@ class Prediction(Evidence):
     """One for each label, in the labels' order; none for a written answer."""
     written: str = ""
     """What the model wrote, where it writes answers; `answer` is empty if that holds none."""
-
-
-class Estimate(Evidence):
-    """A mean over `n` rows and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 class Difference(Evidence):
@@ -83,80 +69,6 @@ class Contestant(Evidence):
     def metric(self, name: str) -> Estimate:
         """The estimate of one metric."""
         return self.metrics[name]
-
-
-class Bin(Evidence):
-    """Rows of like confidence: their mean confidence and the share that is right."""
-
-    rows: int
-    confidence: float
-    right: float
-
-
-class RiskPoint(Evidence):
-    """Share of mistakes when only the surest `coverage` of the rows are answered."""
-
-    coverage: float
-    risk: float
-    threshold: float
-
-
-class Kept(Evidence):
-    """What the promise came to on the test rows."""
-
-    promise: Escalation
-    escalated: Estimate
-    """Share of the rows that are passed on."""
-    risk: Estimate | None
-    """Share of mistakes among the answers kept; None if none is kept."""
-
-
-class CostPoint(Evidence):
-    """US dollars for 1,000 decisions (mistakes, and what is passed on) when only those this sure are kept."""
-
-    coverage: float
-    threshold: float
-    usd_per_1k: float
-
-
-class Costs(Evidence):
-    """What thresholds cost on the test rows; the machine's time, the same for all, is left out."""
-
-    cheapest: Cheapest
-    """As it was chosen on validation rows."""
-    at_cheapest: Estimate
-    """US dollars for 1,000 decisions."""
-    at_promise: Estimate
-    all_kept: Estimate
-    passed_on_usd: float
-    curve: list[CostPoint]
-
-
-class Outside(Evidence):
-    """Questions that are none of the specialist's, told by the label `name`: caught means passed on, or so labelled."""
-
-    name: str
-    caught: Estimate | None
-    """Share of those rows; None for no rows."""
-    mistaken: Estimate | None
-    """Share of the other rows that are caught, too; None for no rows."""
-    auroc: float | None
-    """Probability that a row out of scope looks more so than one in scope, whatever the threshold."""
-
-
-class Confidence(Evidence):
-    """How far the candidate's confidence can be trusted."""
-
-    calibration_error: float
-    brier: Estimate
-    bins: list[Bin]
-    curve: list[RiskPoint]
-    kept: Kept | None
-    """None where the recipe asks for no escalation."""
-    costs: Costs | None = None
-    """None where the recipe asks for no escalation or does not price what is passed on."""
-    outside: Outside | None = None
-    """None where the recipe names no label for it."""
 
 
 class LabelScore(Evidence):

@@ -14,9 +14,10 @@ from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
 from evals.mended import mended
 from evals.outside import outside_of
 from evals.predictions import read_predictions, sampled_test
-from evals.records import Confidence, Contestant, Difference, Forgetting, Mended, Prediction, Scorecard
+from evals.records import Contestant, Difference, Forgetting, Mended, Prediction, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
+from evals.sureness import Confidence
 from evals.tco import tco
 from evals.texts import TextRules
 from supply_chain.errors import EvidenceMismatch, InvalidInput

@@ -1,7 +1,8 @@
 """Figures as short strings, for the command line, Dagster and the report."""
 
+from evals.estimates import Estimate
 from evals.metrics import TITLES
-from evals.records import Contestant, Estimate, Scorecard
+from evals.records import Contestant, Scorecard
 
 _MICRO = 0.005
 

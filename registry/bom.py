@@ -6,7 +6,8 @@ No time is stated: the same release gives the same bytes.
 import uuid
 from typing import Any
 
-from evals.records import Contestant, Estimate
+from evals.estimates import Estimate
+from evals.records import Contestant
 from registry.evidence import Evidence
 from supply_chain.recipe import Recipe
 from supply_chain.records import Origin

@@ -4,8 +4,9 @@ import math
 
 from pydantic import BaseModel, ConfigDict
 
+from evals.estimates import Estimate
 from evals.metrics import TITLES
-from evals.records import Estimate, Scorecard
+from evals.records import Scorecard
 
 
 class Check(BaseModel):

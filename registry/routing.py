@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evals.records import Estimate
+from evals.estimates import Estimate
 from registry.fleet import Fallback, Policy, Use
 from registry.versions import Quality
 from supply_chain.escalation import Escalation

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.records import Estimate
+from evals.estimates import Estimate
 
 _DRAWS, _SEED = 2000, 17
 

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from evals.drifted import Drift
-from evals.records import Contestant, Estimate, Scorecard
+from evals.estimates import Estimate
+from evals.records import Contestant, Scorecard
 from registry.decisions import Approved, Declined, Log, Logged, Standing, standings
 from registry.gate import Decision
 from supply_chain.catalogue import load_catalogue

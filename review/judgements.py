@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from evals.estimates import Estimate
 from evals.intervals import share_interval
-from evals.records import Estimate
 from review import lines
 from review.agreement import kappa
 from review.cases import Case, Panel

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from evals.estimates import Estimate
 from evals.intervals import effective_rows, share_interval
-from evals.records import Estimate
 from registry.fleet import RouterPolicy
 from registry.router.train import Row, evaluate, fit
 from registry.router.words import wordllama_words

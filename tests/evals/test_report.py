@@ -7,8 +7,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from evals.drawing import Axis
+from evals.estimates import Estimate
 from evals.predictions import write_predictions
-from evals.records import Estimate, Reason, Report, Verdict
+from evals.records import Reason, Report, Verdict
 from evals.report import render_report
 from evals.scorecard import score
 from evals.summary import escape

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.records import Agreement, Estimate, Judgement, Mended, Missed, Reason, Scorecard, Verdict
+from evals.estimates import Estimate
+from evals.records import Agreement, Judgement, Mended, Missed, Reason, Scorecard, Verdict
 from evals.report import render_report
 from evals.scorecard import score
 from supply_chain.data.curate import curate

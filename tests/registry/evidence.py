@@ -4,7 +4,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from evals.records import Contestant, Difference, Estimate, Report, Scorecard
+from evals.estimates import Estimate
+from evals.records import Contestant, Difference, Report, Scorecard
 from registry.evidence import Evidence
 from registry.gate import Decision, judge
 from registry.release import Release

@@ -3,11 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +30,7 @@ from supply_chain.store import Store
 from supply_chain.trainable import open_trainable
 from supply_chain.training import train
 from tests.conftest import write_tiny_project
+from tests.supply_chain.driving import start
 from tests.supply_chain.test_methods import job_of
 from tests.supply_chain.test_training import CPU, tracker
 
@@ -43,12 +39,6 @@ WANTED = [
     {"text": "a plain and usual cable", "right": "neutral", "wrong": "positive"},
     {"text": "it came broken and useless", "right": "negative", "wrong": "neutral"},
 ]
-DRIVER = """
-import pickle, sys
-from supply_chain.tracking import NoTracker
-from supply_chain.training import train
-train(pickle.load(open(sys.argv[1], "rb")), lambda key: NoTracker())
-"""
 TRAIN = {"method": "preference", "start": "first", "beta": 1, "max_steps": 30, "batch_size": 3, "learning_rate": 0.003}
 
 
@@ -156,14 +146,13 @@ def test_kill_9_then_resume_gives_the_same_bits(job: Job, tmp_path: Path) -> Non
         settings = job.settings.model_copy(update={"home": tmp_path / name})
         homes.append(dataclasses.replace(job, settings=settings, store=Store.of(settings)))
     whole = train(homes[0], tracker)
-    (tmp_path / "job").write_bytes(pickle.dumps(homes[1]))
     work = homes[1].store.root / "work" / adapter_key(homes[1])
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, tmp_path / "job"], stderr=subprocess.DEVNULL)
+    process = start("train", homes[1], tmp_path)
     while not any(int(p.name.rpartition("-")[2]) >= 5 for p in work.glob("checkpoint-*")):
-        assert process.poll() is None
+        assert process.is_alive(), (tmp_path / "said").read_text()
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     resumed = train(homes[1], tracker)
     assert resumed.files == whole.files
     assert resumed.record.losses == whole.record.losses
