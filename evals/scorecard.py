@@ -26,17 +26,19 @@ from supply_chain.identity import canonical_json, identity
 from supply_chain.pricing import passed_on_usd, pricing
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.evaluate import Evaluate
+from supply_chain.recipe.quantize import Adapter
 from supply_chain.recipe.tasks import Metric
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
 VERSION = 11
-SPECIALIST, CHAMPION = "specialist", "champion"
+SPECIALIST, CHAMPION, _UNMERGED = "specialist", "champion", Adapter(scheme="adapter")
 _TITLES = {
     "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
     "static": "Static embeddings and a linear model",
     "base": "Base model, not trained",
+    _UNMERGED.name: _UNMERGED.title,
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
 }
@@ -184,8 +186,12 @@ def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:
 
 
 def _hops(names: list[str], recipe: Recipe) -> list[tuple[str, str]]:
-    """What each step from the base to a format did: the step's outcome against what it was made from."""
-    steps = [(SPECIALIST, "base"), *((scheme.name, SPECIALIST) for scheme in recipe.quantize)]
+    """What each step from the base to a format did: the step's outcome against what it was made from.
+
+    Full precision is compared with the adapter where the recipe has it asked, else with the base.
+    """
+    line = [name for name in ("base", _UNMERGED.name, SPECIALIST) if name in names]
+    steps = [*zip(line[1:], line, strict=False), *((scheme.name, SPECIALIST) for scheme in recipe.candidates)]
     return [(one, other) for one, other in steps if {one, other} <= set(names)]
 
 

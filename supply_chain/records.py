@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Sensitivity
@@ -231,6 +231,8 @@ class Artifact(Record):
     """The command that answers texts with it; FOLDER is where its files lie."""
     calibration: list[str] = []
     """Train rows (ids) whose activations chose its codes."""
+    rank: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Of a LoRA adapter that stands alone."""
 
 
 class Finding(BaseModel):
