@@ -231,6 +231,8 @@ class Artifact(Record):
     """The command that answers texts with it; FOLDER is where its files lie."""
     calibration: list[str] = []
     """Train rows (ids) whose activations chose its codes."""
+    rank: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Of a LoRA adapter that stands alone."""
 
 
 class Finding(BaseModel):

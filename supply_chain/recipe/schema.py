@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.adapter import adapter_faults
 from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
@@ -15,7 +16,7 @@ from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
-from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
@@ -60,6 +61,11 @@ class Recipe(Part):
     route: Route
     automate: Automate = Automate()
 
+    @property
+    def candidates(self) -> list[Quantize]:
+        """The formats that may ship: those that answer without other weights."""
+        return [scheme for scheme in self.quantize if scheme.alone]
+
     @model_validator(mode="before")
     @classmethod
     def _one_task(cls, values: Any) -> Any:
@@ -88,6 +94,8 @@ class Recipe(Part):
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         found += quantize_faults(self.quantize, getattr(self.train, "answers", self.train.method) == "head")
+        if any(isinstance(scheme, Adapter) for scheme in self.quantize):
+            found += adapter_faults(self.train, self.search)
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:
