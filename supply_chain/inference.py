@@ -8,8 +8,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from supply_chain.errors import CorruptData
+from supply_chain.formats.extras import library
 from supply_chain.loaded import Loaded, has_head
 from supply_chain.records import Compute
+
+_PACKED = "compressed-tensors"
 
 __all__ = ["Loaded", "has_head", "load", "open_weights"]
 
@@ -47,6 +50,7 @@ def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:
     """The model in a folder of safetensors, with `compute`'s dtype, attention and device."""
     return model_class(path).from_pretrained(
         path,
+        config=_config(path),
         dtype=getattr(torch, compute.dtype),
         attn_implementation=compute.attention,
         device_map={"": compute.device},
@@ -55,6 +59,16 @@ def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:
         use_safetensors=True,
         **({"quantization_config": quantization} if quantization else {}),
     )
+
+
+def _config(path: Path) -> Any:
+    """A folder's configuration; packed integers are to be unpacked while they are read, not at the first request."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    told = getattr(config, "quantization_config", None)
+    if isinstance(told, dict) and told.get("quant_method") == _PACKED:
+        library(_PACKED, f"{path} holds packed integers: it")
+        told["dequantize"] = True
+    return config
 
 
 def device_bytes(compute: Compute) -> int:

@@ -20,7 +20,7 @@ from supply_chain.keys import parity_key
 from supply_chain.loaded import Loaded, has_head
 from supply_chain.opening import open_artifact, serving_compute
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.quantize import Awq, Quantize
 from supply_chain.records import Artifact, Example, Finding, Parity, Trained
 from supply_chain.scoring import answer_likelihoods
 from supply_chain.serving import Serving, read_serving
@@ -190,7 +190,8 @@ def _tokens(line: Line) -> Finding:
 
 
 def _share(line: Line) -> Finding:
-    found = fine_tune_share(line.job.start.path, line.merged.path, line.artifact.path, line.own)
+    weighed = isinstance(line.scheme, Awq)
+    found = fine_tune_share(line.job.start.path, line.merged.path, line.artifact.path, line.own, weighed)
     if found is None:
         return Finding(
             hop=line.hop, name="fine-tune", passed=True, sentence="no weights to compare with the base's were found"

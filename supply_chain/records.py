@@ -257,14 +257,29 @@ class Parity(Record):
     findings: list[Finding]
 
 
+class Paid(BaseModel):
+    """What a generalist behind an endpoint was asked, and its tokens. Prices are the recipe's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    questions: int
+    """Different texts; equal ones are asked once."""
+    unreadable: int
+    """Rows whose reply held no answer of the form asked for."""
+    tokens_in: int
+    tokens_out: int
+    uncounted: int
+    """Replies that came without a count of their tokens."""
+
+
 class Predictions(Record):
     """`predictions.parquet`: one contestant's answer to every test row, and what it cost to get it."""
 
     kind: ClassVar[str] = "predictions"
     contestant: str
-    """`majority`, `tfidf`, `base`, `specialist` or a quantization scheme."""
+    """`majority`, `tfidf`, `base`, `generalist`, `specialist` or a quantization scheme."""
     model_digest: str
-    """Digest of the weights that answered; empty for baselines, which are refitted."""
+    """Digest of the weights that answered; empty for baselines, which are refitted, and for a generalist."""
     splits_digest: str
     labels: list[str]
     task: str = "classification"
@@ -279,3 +294,5 @@ class Predictions(Record):
     """Batched throughput."""
     escalation: Escalation | None = None
     """Which answers are passed on, as the artifact promises."""
+    paid: Paid | None = Field(None, exclude_if=lambda value: value is None)
+    """A generalist's; its times are those of whole requests, and it has no size here."""

@@ -11,7 +11,7 @@ from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.jinja import shows_shots
-from supply_chain.recipe.misfits import misfits, slice_faults
+from supply_chain.recipe.misfits import asked_faults, misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
@@ -76,7 +76,9 @@ class Recipe(Part):
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
         found = misfits(self.task, self.evaluate, [*self.promote.beats])
-        found += slice_faults(self.evaluate.slices, self.data.metadata)
+        found += slice_faults(self.evaluate.slices, self.data.metadata) + asked_faults(self.data, self.evaluate)
+        if self.promote.generalist_margin is not None and self.evaluate.generalist is None:
+            found.append("promote.generalist_margin compares with evaluate.generalist: name its endpoint")
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
