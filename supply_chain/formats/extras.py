@@ -6,7 +6,7 @@ from typing import Any
 
 from supply_chain.errors import Unavailable
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.quantize import Scheme
 
 _LIBRARIES = {
     "gguf": ("cyllama", "cyllama.llama.llama_cpp"),
@@ -15,7 +15,7 @@ _LIBRARIES = {
 """By extra: the distribution, and the module that is used of it."""
 
 
-def needed(scheme: Quantize) -> Any:
+def needed(scheme: Scheme) -> Any:
     """The module that makes and runs a scheme. Raises Unavailable with the line that installs it."""
     return library(scheme.extra, f"quantize: {scheme.name}")
 
