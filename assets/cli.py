@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets import releases, reviewing, upkeep
+from assets import releases, reviewing, serving, upkeep
 from assets.arguments import AnyName, Json, Name, out
 from supply_chain.errors import InvalidInput, SupplyChainError
 
@@ -236,5 +236,6 @@ def _escaped(text: str) -> str:
 upkeep.add_to(app)
 releases.add_to(app)
 reviewing.add_to(app)
+serving.add_to(app)
 if __name__ == "__main__":
     main()
