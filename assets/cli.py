@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Ma
 data_app = typer.Typer(no_args_is_help=True, help="Curated data sets.")
 app.add_typer(data_app, name="data")
 err = Console(stderr=True, highlight=False)
-REFUSED = 3
+REFUSED, _INTERRUPTED = 3, 130
 
 
 def main() -> None:
@@ -27,8 +27,10 @@ def main() -> None:
         app()
     except SupplyChainError as error:
         _fail(str(error), 2 if isinstance(error, InvalidInput) else 1)
-    except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _fail("stopped; what was finished is kept: run the same command again to go on", _INTERRUPTED)
+        raise
 
 
 @app.command()
