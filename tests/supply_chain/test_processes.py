@@ -1,6 +1,7 @@
 """Several processes train what one trains: the same batches, and so the same losses."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from supply_chain.job import Job
 from supply_chain.job_file import read_job, write_job
 from supply_chain.keys import adapter_key
 from supply_chain.recipe import Recipe
-from supply_chain.records import Splits
+from supply_chain.records import Splits, Trained
 from supply_chain.store import Stored
 from supply_chain.together import agreed, alone, leader_first, leads, through
 from supply_chain.training import train
@@ -79,6 +80,32 @@ def test_killed_processes_leave_none_behind_and_resume_to_the_same_bits(
     resumed = train(job, tracker)
     assert resumed.files == whole.files
     assert resumed.record.losses == whole.record.losses
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_memory_that_runs_out_in_one_process_makes_all_of_them_take_fewer_rows(
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    block = {"method": "full", "batch_size": 64, "max_steps": 8, "max_tokens": 512, "checkpoint_steps": 1,
+             "learning_rate": 0.001}  # fmt: skip
+    recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
+    job = together(job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block))
+    reports = job.store.root / "work" / adapter_key(job) / "reports.jsonl"
+    process = start("train", job, tmp_path)
+    while not (reports.exists() and '"metrics"' in reports.read_text()):
+        assert process.exitcode is None, (tmp_path / "said").read_text()[-2000:]
+        time.sleep(0.005)
+    told = {one.environ().get("RANK"): one for one in psutil.Process(process.pid).children(recursive=True)}
+    allowed = told["1"].memory_info().vms - (64 << 20)  # less than it has: the next large tensor finds no room
+    told["1"].rlimit(psutil.RLIMIT_AS, (allowed, allowed))
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
+    stored = job.store.find(Trained, adapter_key(job))
+    assert stored is not None
+    assert stored.record.micro_batch == 16, "half of what each of the two took"
+    whole = train(job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block), tracker)
+    assert [p.loss for p in stored.record.losses] == pytest.approx([p.loss for p in whole.record.losses], rel=1e-3)
 
 
 @pytest.mark.slow
