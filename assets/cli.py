@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets import releases, reviewing, upkeep
+from assets import releases, reviewing, serving, upkeep
 from assets.arguments import AnyName, Json, Name, out
 from supply_chain.errors import InvalidInput, SupplyChainError
 
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Ma
 data_app = typer.Typer(no_args_is_help=True, help="Curated data sets.")
 app.add_typer(data_app, name="data")
 err = Console(stderr=True, highlight=False)
-REFUSED = 3
+REFUSED, _INTERRUPTED = 3, 130
 
 
 def main() -> None:
@@ -27,8 +27,10 @@ def main() -> None:
         app()
     except SupplyChainError as error:
         _fail(str(error), 2 if isinstance(error, InvalidInput) else 1)
-    except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _fail("stopped; what was finished is kept: run the same command again to go on", _INTERRUPTED)
+        raise
 
 
 @app.command()
@@ -234,5 +236,6 @@ def _escaped(text: str) -> str:
 upkeep.add_to(app)
 releases.add_to(app)
 reviewing.add_to(app)
+serving.add_to(app)
 if __name__ == "__main__":
     main()

@@ -41,10 +41,9 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
         out.print(f"  {escape(waits)}", soft_wrap=True)
     for name, place in places.items():
         out.print(f"  {name:<9}{escape(str(place))}", soft_wrap=True)
-    out.print(
-        f"\nNext: make ui  ·  supply-chain report {recipe.name}  ·  supply-chain models  ·  edit the recipe, run again",
-        soft_wrap=True,
-    )
+    first = "supply-chain review" if waits else "make ui"
+    steps = (first, f"supply-chain report {recipe.name}", "supply-chain models", "edit the recipe, run again")
+    out.print(f"\nNext: {'  ·  '.join(steps)}", soft_wrap=True)
 
 
 def show_diff(diff: DataDiff, as_json: bool, out: Console) -> None:
@@ -112,7 +111,8 @@ def show_started(started: Started, out: Console) -> None:
         out.print(f"        {sum(labels.values()):,} rows, {len(labels)} labels: {escape(seen)}", soft_wrap=True)
     else:
         out.print("        four made-up rows: put your own there, with the same two columns, then go on")
-    out.print(f"Next: say in the recipe what mistakes cost, then supply-chain explain {name}, supply-chain run {name}")
+    steps = f"say in the recipe what mistakes cost  ·  supply-chain explain {name}  ·  supply-chain run {name}"
+    out.print(f"\nNext: {steps}", soft_wrap=True)
 
 
 def finding_rows(findings: list[Finding]) -> Rows:

@@ -45,7 +45,7 @@ def rows() -> list[tuple[str, str, str, str]]:
             "distill",
         ),
         (
-            "Near duplicates of short texts",
+            "Near duplicates of short texts (ours: `similarity: 0.85`)",
             _copies(copies["ours, similarity 0.85"]),
             f"semhash (its default) {_copies(semhash)}; datatrove MinHash (1-grams) {_copies(datatrove)}",
             "curation_speed",

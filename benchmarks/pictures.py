@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 from PIL import Image
@@ -32,65 +33,71 @@ from review.app import create_app
 from review.cases import panel_of
 from review.security import Door
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 PASSWORD, MOST_BYTES = "only for these pictures", 200_000
 ARGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]
 
 
 def main() -> None:
     """Writes the pictures."""
-    from playwright.sync_api import Browser, Page, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser()
     parser.add_argument("recipe")
     parser.add_argument("--phone", type=Path)
     asked = parser.parse_args()
-    project = Project.here()
-    out, release = ROOT / "docs/pictures", newest(asked.recipe, project)
-    panel = panel_of(release, project.store)
-    case = next((n for n, one in enumerate(panel.cases, 1) if one.rival not in (None, one.candidate)), 1)
-
-    def opened(browser: Browser, width: int, height: int) -> Page:
-        page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-        page.set_default_timeout(120_000)
-        return page
-
-    def let_in(page: Page, url: str) -> None:
-        page.goto(f"{url}/login")
-        page.get_by_label("Name").fill("ada")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("heading", name="Awaiting").wait_for()
-
-    def shown(page: Page, path: Path, whole: bool = False) -> None:
-        keep(page.screenshot(full_page=whole), path)
-
+    project, out = Project.here(), ROOT / "docs/pictures"
+    release = newest(asked.recipe, project)
+    cases = panel_of(release, project.store).cases
+    differ = (n for n, one in enumerate(cases, 1) if one.rival not in (None, one.candidate))
+    version = f"/models/{release.name}/{release.version}"
+    case = f"{version}/cases/{next(differ, 1)}"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         page = opened(browser, 1280, 800)
         page.goto((latest(asked.recipe, "report", project).path / "report.html").as_uri())
-        shown(page, out / "report.png")
-        cases = f"/models/{release.name}/{release.version}/cases/{case}"
+        keep(page.screenshot(), out / "report.png")
         with reviewing(project) as url:
-            let_in(page, url)
-            for name, path in (("review", cases), ("fleet", "/fleet")):
-                page.goto(url + path)
-                shown(page, out / f"{name}.png")
+            visit(page, url, {out / "review.png": case, out / "fleet.png": "/fleet"})
             if asked.phone:
-                phone = opened(browser, 390, 844)
-                phone.goto(f"{url}/login")
-                shown(phone, asked.phone / "login.png")
-                let_in(phone, url)
-                version = cases.rpartition("/cases")[0]
-                for name, path in (("queue", "/"), ("case", cases), ("version", version), ("fleet", "/fleet")):
-                    phone.goto(url + path)
-                    shown(phone, asked.phone / f"{name}.png", whole=True)
+                places = {"queue": "/", "case": case, "version": version, "fleet": "/fleet"}
+                visit(opened(browser, 390, 844), url, {asked.phone / f"{n}.png": path for n, path in places.items()})
         with dagster(project) as url:
-            page = opened(browser, 1600, 1000)
-            page.goto(f"{url}/locations/assets.definitions/asset-groups/{asked.recipe}")
-            page.get_by_text("champion", exact=True).first.wait_for()
-            page.wait_for_timeout(8000)  # the graph is laid out and its states come in
-            shown(page, out / "graph.png")
+            draw_graph(opened(browser, 2400, 1250), url, asked.recipe, out / "graph.png")
         browser.close()
+
+
+def opened(browser: "Browser", width: int, height: int) -> "Page":
+    """A page of this size, patient: the machine may be busy."""
+    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+    page.set_default_timeout(120_000)
+    return page
+
+
+def visit(page: "Page", url: str, places: dict[Path, str]) -> None:
+    """Logs in and keeps each place as a picture; a phone's are as long as the page."""
+    page.goto(f"{url}/login")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Awaiting").wait_for()
+    for path, place in places.items():
+        page.goto(url + place)
+        keep(page.screenshot(full_page=page.viewport_size["width"] < 500), path)
+
+
+def draw_graph(page: "Page", url: str, recipe: str, path: Path) -> None:
+    """Keeps the asset graph, once it is laid out and its states came in."""
+    page.goto(f"{url}/locations/assets.definitions/asset-groups/{recipe}")
+    page.get_by_text("champion", exact=True).first.wait_for()
+    page.wait_for_timeout(8000)
+    for name in ("Skip", "Hide navigation"):
+        if page.get_by_text(name, exact=True).is_visible():
+            page.get_by_text(name, exact=True).click()
+    page.wait_for_timeout(4000)
+    keep(page.screenshot(), path)
 
 
 def newest(recipe: str, project: Project) -> Release:
@@ -101,6 +108,7 @@ def newest(recipe: str, project: Project) -> Release:
 def keep(picture: bytes, path: Path) -> None:
     """Writes a PNG with as many colours as fit into 200 kB."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.thumbnail((1600, 10_000), Image.Resampling.LANCZOS)
     path.parent.mkdir(parents=True, exist_ok=True)
     for colours in (256, 128, 64, 32):
         image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -47,6 +47,15 @@ class Answerer:
         promise = self.serving.escalation
         return [Answer(label, sure, promise is not None and sure < promise.threshold) for label, sure in found]
 
+    def tokens(self, text: str) -> int:
+        """Tokens of the prompt that `text` is shown in."""
+        return len(self.loaded.tokenizer(self.renderer.context(text), add_special_tokens=False)["input_ids"])
+
+    @property
+    def room(self) -> int:
+        """Tokens of the longest answer."""
+        return self.serving.max_new_tokens if self.scorer is None else int(self.scorer.scorer.longest)
+
     def _ranked(self, scorer: LabelScorer, texts: Sequence[str]) -> list[tuple[str, float]]:
         shares = self.serving.calibration.probabilities(scorer.likelihoods(texts))
         return [(self.serving.labels[max(range(len(row)), key=row.__getitem__)], max(row)) for row in shares]

@@ -88,7 +88,7 @@ class Succession(BaseModel):
     corrected: int = 0
     """Train rows that experts corrected."""
     held_out: int = 0
-    """Corrections left out because their text is held out for validation or test."""
+    """Corrections left out because their text, or one much like it, is held out for validation or test."""
 
 
 class Splits(Record):

@@ -82,7 +82,7 @@ class Recipe(Part):
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
-            found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += teacher_faults(self.name, self.task, self.base, self.prompt, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
         if isinstance(self.train, PreferenceTrain):
             found += start_faults(self.name, self.task, self.base, self.train, info.context)
