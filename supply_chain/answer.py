@@ -1,7 +1,8 @@
 """Answers texts with an artifact's folder alone: `python -m supply_chain.answer FOLDER < texts.txt`.
 
-One text a line in; one JSON object a line out, as the registered model answers: `label`, `confidence`,
-`escalate`. Files are compared with their recorded digests first. Nothing of the project but this package is needed.
+An adapter's folder is followed by that of its base. One text a line in; one JSON object a line out, as the
+registered model answers: `label`, `confidence`, `escalate`. Files are compared with their recorded digests first.
+Nothing of the project but this package is needed.
 """
 
 import json
@@ -31,11 +32,11 @@ class Answer:
 class Answerer:
     """A stored artifact, loaded by its own runtime."""
 
-    def __init__(self, path: Path):
-        """Loads the folder `path`. Raises CorruptData when its bytes are not the recorded ones."""
+    def __init__(self, path: Path, base: Path | None = None):
+        """Loads the folder `path`, an adapter's over `base`. Raises CorruptData for other bytes than recorded."""
         _verify(path)
         self.serving = read_serving(path)
-        self.loaded = open_artifact(path, serving_compute(path, load_settings()))
+        self.loaded = open_artifact(path, serving_compute(path, load_settings()), base)
         serving = self.serving
         self.renderer = Renderer.of(serving.prompt, serving.labels, self.loaded.tokenizer, serving.task)
         self.scorer = LabelScorer(self.loaded, self.renderer) if serving.task == "classification" else None
@@ -83,7 +84,7 @@ def _intact(path: Path, sha256: str) -> bool:
 def main() -> None:
     """Answers standard input line by line; exit code 2 for a folder that cannot be used."""
     try:
-        answerer = Answerer(Path(sys.argv[1]))
+        answerer = Answerer(*map(Path, sys.argv[1:3]))
         for line in sys.stdin:
             (found,) = answerer.answer([line.rstrip("\n")])
             sys.stdout.write(json.dumps(found.__dict__, ensure_ascii=False) + "\n")
