@@ -70,9 +70,9 @@ def main() -> None:
 
 
 def opened(browser: "Browser", width: int, height: int) -> "Page":
-    """A page of this size, patient: the machine may be busy."""
+    """A page of this size; it waits long, since the machine may be busy."""
     page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(600_000)
     return page
 
 
