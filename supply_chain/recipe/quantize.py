@@ -239,6 +239,6 @@ def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "
             "take bnb-nf4, or train with lora, qlora or full"
             for s in schemes
-            if s.scheme == "gguf"
+            if s.scheme in ("gguf", "onnx")
         ]
     return found
