@@ -5,6 +5,7 @@ from typing import Any
 from assets.launch import Workshop
 from evals.choice import choose
 from evals.forgetting import remembered
+from evals.generalist import ask_generalist
 from evals.keys import baseline_key, model_key
 from evals.recall import Recall, recall_key
 from evals.records import Forgetting
@@ -22,7 +23,7 @@ def contestants(
     parity: list[Stored[Parity]],
     shop: Workshop,
 ) -> list[Stored[Predictions]]:
-    """Answers of baselines, untuned base, specialist, every format and the current champion (if any).
+    """Answers of baselines, generalist (if any), untuned base, specialist, every format and champion (if any).
 
     The champion answers the same rows as the candidate, even when the data has changed since. Raises
     EvidenceMismatch when its bytes are gone, or when a format's parity was not checked.
@@ -33,6 +34,8 @@ def contestants(
             f"artifact {min(unchecked)[:12]} was not compared with the training: materialize parity, then go on"
         )
     answers = [_baseline(name, job, shop) for name in job.recipe.evaluate.baselines]
+    if job.recipe.evaluate.generalist is not None:
+        answers.append(ask_generalist(job, job.recipe.evaluate.generalist.endpoint))
     models: dict[str, Stored[Any]] = {"base": job.base, "specialist": merged}
     models |= {stored.record.format: stored for stored in artifacts}
     answers += [_model(name, model, job, shop) for name, model in models.items()]

@@ -10,20 +10,25 @@ from supply_chain.pricing import pricing
 from supply_chain.recipe.evaluate import Kpis
 
 
-def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], seconds_per_decision: float) -> Estimate:
-    """US dollars for 1,000 decisions. The interval speaks of mistakes; compute is taken as it was measured.
+def machine_usd(kpis: Kpis, seconds: float) -> float:
+    """US dollars for the machine's time."""
+    return seconds / 3600 * kpis.compute_usd_per_hour
 
-    Raises InvalidInput when `kpis.mistakes` names a label that does not exist.
+
+def usd_per_1k(bench: Bench, kpis: Kpis, answers: Sequence[str], besides_usd: float | Floats) -> Estimate:
+    """US dollars for 1,000 decisions: mistakes, and what each row costs besides (the machine, or somebody's endpoint).
+
+    The interval speaks of mistakes and of how rows differ. Raises InvalidInput when `kpis.mistakes` names a label
+    that does not exist.
     """
-    compute_usd = seconds_per_decision / 3600 * kpis.compute_usd_per_hour
     rows_usd = mistakes_usd(bench, kpis, answers)
-    found = bench.mean(1000 * (rows_usd + compute_usd))
+    found = bench.mean(1000 * (rows_usd + besides_usd))
     if rows_usd.any():
         return found
     # No mistake was seen: the draws agree, but as many as the accuracy's interval allows may still come.
     most = bench.share(np.zeros(len(rows_usd), dtype=bool)).high
     dearest = max([kpis.mistake_usd, *kpis.mistakes.values()])
-    return found.model_copy(update={"high": 1000 * (compute_usd + most * dearest)})
+    return found.model_copy(update={"high": 1000 * (float(np.mean(besides_usd)) + most * dearest)})
 
 
 def mistakes_usd(bench: Bench, kpis: Kpis, answers: Sequence[str]) -> Floats:

@@ -36,8 +36,8 @@ _WHOLE = 3
 def tally(task: Task, labels: Sequence[str], truth: Sequence[str], answers: Sequence[str]) -> tuple[int, Places]:
     """How many columns there are, and where (row, column) to count one.
 
-    The last columns are right, answered and true by label. Raises InvalidInput for rows without an
-    answer, and for a class that is not known.
+    The last columns are right, answered and true by label; the empty answer is none of them, and wrong. Raises
+    InvalidInput for rows without an answer, and for a class that is not known.
     """
     if len(answers) != len(truth):
         raise InvalidInput(f"{len(answers)} answers to {len(truth)} rows; expected one for each row")
@@ -72,13 +72,13 @@ def items(label: str) -> dict[str, str]:
 
 def _classes(labels: Sequence[str], truth: Sequence[str], answers: Sequence[str]) -> tuple[int, Places]:
     position = {label: i for i, label in enumerate(labels)}
-    unknown = sorted(({*answers} | {*truth}) - position.keys())
+    unknown = sorted(({*answers} - {""} | {*truth}) - position.keys())
     if unknown:
         raise InvalidInput(f"labels not known: {', '.join(unknown)}; expected one of {', '.join(labels)} for each row")
     n, rows = len(labels), np.arange(len(truth))
-    true, answered = (np.array([position[label] for label in side], dtype=np.intp) for side in (truth, answers))
-    right = true == answered
-    places = ((rows[right], true[right]), (rows, n + answered), (rows, 2 * n + true))
+    true, answered = (np.array([position.get(label, -1) for label in side], dtype=np.intp) for side in (truth, answers))
+    right, said = true == answered, answered >= 0
+    places = ((rows[right], true[right]), (rows[said], n + answered[said]), (rows, 2 * n + true))
     return 3 * n, (np.concatenate([p[0] for p in places]), np.concatenate([p[1] for p in places]))
 
 

@@ -106,7 +106,8 @@ def read_predictions(stored: Stored[Predictions]) -> list[Prediction]:
     if len({p.id for p in predictions}) != stored.record.rows or len(predictions) != stored.record.rows:
         raise EvidenceMismatch(f"{name}: {len(predictions)} answers for {stored.record.rows} rows; evaluate it again")
     for p in predictions if stored.record.task == "classification" else ():
-        if p.answer not in stored.record.labels:
+        silent = stored.record.paid is not None and not p.answer  # a reply that holds no label is a wrong answer
+        if p.answer not in stored.record.labels and not silent:
             known = ", ".join(stored.record.labels)
             raise InvalidInput(f"{name}: row {p.id} has no answer (found {p.answer!r}, expected one of {known})")
     return predictions

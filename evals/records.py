@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from evals.estimates import Estimate, Evidence
+from evals.paid import Generalist
 from evals.sureness import Confidence
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
@@ -243,9 +244,11 @@ class Scorecard(Record):
     mended: Mended | None = None
     """The candidate's, where the recipe names corrections."""
     tco: Tco | None = None
-    """The candidate's, where the recipe states a generalist's price."""
+    """The candidate's, where a generalist's price is stated or measured."""
     forgetting: Forgetting | None = Field(None, exclude_if=lambda value: value is None)
     """The candidate's, where the recipe asks for it."""
+    generalist: Generalist | None = Field(None, exclude_if=lambda value: value is None)
+    """Where the recipe names its endpoint."""
     kpis: Kpis
 
     def contestant(self, name: str) -> Contestant | None:

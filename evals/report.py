@@ -17,6 +17,7 @@ from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
 from evals.scorecard import bench_of
 from evals.summary import summarize
 from evals.table import interval, milliseconds, percent, signed_usd, size, usd
+from evals.tco import GENERALIST_PRICE
 from evals.twin import Mistake, ReportTwin
 from supply_chain.data.split import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
@@ -26,7 +27,7 @@ from supply_chain.recipe import Recipe
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store, Stored
 
-VERSION = 7
+VERSION = 8
 _TEMPLATES = Path(__file__).parent / "templates"
 _SHOWN_MISTAKES = 10
 _SHOWN_LABELS = 12
@@ -156,6 +157,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
         "card": card,
         "candidate": evidence.candidate,
         "full": card.contestant("specialist"),
+        "generalist_price": GENERALIST_PRICE,
+        "general": card.contestant("generalist"),
         "metric": card.metric,
         "margin": evidence.recipe.promote.champion_margin,
         "titles_of": TITLES,

@@ -5,22 +5,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.cascade import generalist_of, measured_price
 from evals.confidence import confidence_of
+from evals.contestant import CHAMPION, SPECIALIST, UNMERGED, Entry, contestant_of, entry_of, rank
 from evals.costs import costs_of
 from evals.estimate import Bench
+from evals.generalist import NAME as GENERALIST
 from evals.intervals import holm, mcnemar
 from evals.judgement import Trial, judgement_of
-from evals.kpi import mistakes_usd, usd_per_1k, usd_per_month
+from evals.kpi import mistakes_usd
 from evals.mended import mended
 from evals.outside import outside_of
-from evals.predictions import read_predictions, sampled_test
-from evals.records import Contestant, Difference, Forgetting, Mended, Prediction, Scorecard
+from evals.predictions import sampled_test
+from evals.records import Difference, Forgetting, Mended, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
 from evals.sureness import Confidence
 from evals.tco import tco
 from evals.texts import TextRules
-from supply_chain.errors import EvidenceMismatch, InvalidInput
+from supply_chain.errors import InvalidInput
 from supply_chain.escalation import Stakes
 from supply_chain.identity import canonical_json, identity
 from supply_chain.pricing import passed_on_usd, pricing
@@ -31,29 +34,6 @@ from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Store, Stored
 
 VERSION = 11
-SPECIALIST, CHAMPION = "specialist", "champion"
-_TITLES = {
-    "majority": "Always the most frequent answer",
-    "tfidf": "Word counts and a linear model",
-    "static": "Static embeddings and a linear model",
-    "base": "Base model, not trained",
-    SPECIALIST: "Specialist, full precision",
-    CHAMPION: "Current champion",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One contestant's stored predictions and its answers in the rows' order."""
-
-    stored: Stored[Predictions]
-    answers: list[str]
-    confidences: list[float]
-
-    @property
-    def name(self) -> str:
-        """The contestant."""
-        return self.stored.record.contestant
 
 
 @dataclass(frozen=True)
@@ -118,9 +98,11 @@ def _score(
     spec, labels = recipe.evaluate, splits.record.labels
     pricing(recipe.task, spec.kpis, labels)  # before anything is measured
     rows = sampled_test(splits.verify(), spec, seed)
-    entries = {e.name: e for e in (_entry(p, splits, rows) for p in sorted(predictions, key=_rank))}
+    entries = {e.name: e for e in (entry_of(p, splits, rows) for p in sorted(predictions, key=rank))}
     bench = bench_of(recipe, labels, rows, seed)
-    confidence = _confidence(bench, entries[candidate], spec)
+    generalist = entries.get(GENERALIST)
+    price = measured_price(spec, generalist.stored.record if generalist else None)
+    confidence = _confidence(bench, entries[candidate], spec, price)
     escalated = confidence.kept.escalated.mean if confidence.kept else 0.0
     return Scorecard(
         recipe=recipe.name,
@@ -131,7 +113,7 @@ def _score(
         labels=labels,
         rows=len(rows),
         groups=len(set(bench.groups)),
-        contestants=[_contestant(entry, bench, recipe) for entry in entries.values()],
+        contestants=[contestant_of(entry, bench, recipe) for entry in entries.values()],
         differences=_differences(entries, bench, spec.metric, _pairs(list(entries), candidate)),
         hops=_differences(entries, bench, spec.metric, _hops(list(entries), recipe)),
         by_label=bench.by_label(entries[candidate].answers),
@@ -142,7 +124,8 @@ def _score(
         forgetting=beside.forgetting.verify().record if beside.forgetting else None,
         mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
-        tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated),
+        tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated, price),
+        generalist=generalist_of(bench, spec, generalist.side, entries[candidate].side) if generalist else None,
         kpis=spec.kpis,
     )
 
@@ -184,56 +167,13 @@ def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:
 
 
 def _hops(names: list[str], recipe: Recipe) -> list[tuple[str, str]]:
-    """What each step from the base to a format did: the step's outcome against what it was made from."""
-    steps = [(SPECIALIST, "base"), *((scheme.name, SPECIALIST) for scheme in recipe.quantize)]
+    """What each step from the base to a format did: the step's outcome against what it was made from.
+
+    Full precision is compared with the adapter where the recipe has it asked, else with the base.
+    """
+    line = [name for name in ("base", UNMERGED.name, SPECIALIST) if name in names]
+    steps = [*zip(line[1:], line, strict=False), *((scheme.name, SPECIALIST) for scheme in recipe.candidates)]
     return [(one, other) for one, other in steps if {one, other} <= set(names)]
-
-
-def _rank(stored: Stored[Predictions]) -> tuple[int, str]:
-    name, order = stored.record.contestant, list(_TITLES)
-    return (order.index(name) if name in order else len(order), name)
-
-
-def _entry(stored: Stored[Predictions], splits: Stored[Splits], rows: Sequence[Example]) -> Entry:
-    name = stored.record.contestant
-    if stored.record.splits_digest != splits.digest:
-        raise EvidenceMismatch(
-            f"{name} answered the splits {stored.record.splits_digest[:12]}, expected {splits.digest[:12]}; "
-            "evaluate it on these splits"
-        )
-    by_id: dict[str, Prediction] = {p.id: p for p in read_predictions(stored.verify())}
-    strange = [r.id for r in rows if r.id not in by_id] + sorted(by_id.keys() - {r.id for r in rows})
-    if strange:
-        raise EvidenceMismatch(
-            f"{name} answered {len(by_id)} rows, expected the same {len(rows)} as everyone; "
-            f"rows that differ: {', '.join(strange[:5])}. Evaluate all contestants with the same max_rows and seed"
-        )
-    changed = [r.id for r in rows if (by_id[r.id].label, by_id[r.id].group) != (r.label, r.group)]
-    if changed:
-        raise EvidenceMismatch(f"{name}: truth or group of rows {', '.join(changed[:5])} is not that of the splits")
-    return Entry(stored, [by_id[r.id].answer for r in rows], [by_id[r.id].confidence for r in rows])
-
-
-def _contestant(entry: Entry, bench: Bench, recipe: Recipe) -> Contestant:
-    record, kpis = entry.stored.record, recipe.evaluate.kpis
-    per_1k = usd_per_1k(bench, kpis, entry.answers, record.p50_ms / 1000)
-    return Contestant(
-        name=entry.name,
-        title={**_TITLES, **{s.name: s.title for s in recipe.quantize}}.get(entry.name, entry.name),
-        model_digest=record.model_digest,
-        metrics=bench.estimates(entry.answers),
-        unscored=bench.unscored(entry.answers),
-        p50_ms=record.p50_ms,
-        p95_ms=record.p95_ms,
-        decisions_per_second=record.decisions_per_second,
-        load_seconds=record.load_seconds,
-        size_bytes=record.size_bytes,
-        peak_memory_bytes=record.peak_memory_bytes,
-        usd_per_1k=per_1k,
-        usd_per_month=usd_per_month(per_1k, kpis),
-        predictions_key=entry.stored.key,
-        predictions_digest=entry.stored.digest,
-    )
 
 
 def _mended(spec: Evaluate, entries: dict[str, Entry], candidate: str) -> Mended | None:
@@ -249,8 +189,8 @@ def _rival(entries: dict[str, Entry]) -> list[str] | None:
     return found.answers if found else None
 
 
-def _confidence(bench: Bench, entry: Entry, spec: Evaluate) -> Confidence:
-    promise, passed_on = entry.stored.record.escalation, passed_on_usd(spec.kpis)
+def _confidence(bench: Bench, entry: Entry, spec: Evaluate, measured_per_1k: float | None) -> Confidence:
+    promise, passed_on = entry.stored.record.escalation, passed_on_usd(spec.kpis, measured_per_1k)
     found: dict[str, object] = {}
     if promise is not None and passed_on is not None:
         kept_usd = mistakes_usd(bench, spec.kpis, entry.answers)

@@ -44,7 +44,9 @@ def milliseconds(value: float) -> str:
 
 
 def size(size_bytes: int) -> str:
-    """Decimal units: `112 MB`, `1.5 MB`, `8 B`."""
+    """Decimal units: `112 MB`, `1.5 MB`, `8 B`; a dash for what lies elsewhere."""
+    if not size_bytes:
+        return "–"
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size_bytes >= factor:
             value = size_bytes / factor

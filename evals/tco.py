@@ -1,7 +1,7 @@
 """What a month costs with the specialist and without it, and from which volume on it pays for itself.
 
 Every price is a named assumption of the recipe's `kpis`; each is moved by a quarter to see what hangs on it.
-Mistakes are left out: their price stands in the scorecard, and the generalist's are not measured.
+Mistakes are left out: their price stands in the scorecard.
 """
 
 import math
@@ -11,10 +11,11 @@ from evals.records import Sensitivity, Tco
 from supply_chain.pricing import passed_on_usd
 from supply_chain.recipe.evaluate import Kpis
 
+GENERALIST_PRICE = "Generalist, $ for 1,000 requests"
 _MOVED, _CENT = 0.25, 0.01
 _WORDS = {
     "decisions_a_month": "Decisions a month",
-    "generalist_usd_for_1000": "Generalist, $ for 1,000 requests",
+    "generalist_usd_for_1000": GENERALIST_PRICE,
     "training_usd": "One training, $",
     "trainings_a_year": "Trainings a year",
     "hosting_usd_a_month": "Hosting, $ a month",
@@ -74,13 +75,19 @@ class Prices:
         return math.ceil(1000 * self.fixed_usd / gain - 1e-9)
 
 
-def tco(kpis: Kpis, seconds_per_decision: float, share_passed_on: float) -> Tco | None:
-    """Total cost against the generalist's; None where the recipe states no price of a generalist."""
-    if kpis.generalist_usd_per_1k is None:
+def tco(
+    kpis: Kpis, seconds_per_decision: float, share_passed_on: float, measured_per_1k: float | None = None
+) -> Tco | None:
+    """Total cost against the generalist's; None where it has no price.
+
+    `measured_per_1k`, what it was really paid, comes before the price that the recipe states.
+    """
+    generalist = kpis.generalist_usd_per_1k if measured_per_1k is None else measured_per_1k
+    if generalist is None:
         return None
     prices = Prices(
         decisions_a_month=kpis.volume_per_month,
-        generalist_usd_for_1000=kpis.generalist_usd_per_1k,
+        generalist_usd_for_1000=generalist,
         training_usd=kpis.training_usd,
         trainings_a_year=kpis.trainings_per_year,
         hosting_usd_a_month=kpis.hosting_usd_per_month,
@@ -89,7 +96,7 @@ def tco(kpis: Kpis, seconds_per_decision: float, share_passed_on: float) -> Tco 
         compute_usd_an_hour=kpis.compute_usd_per_hour,
         seconds_a_decision=seconds_per_decision,
         share_passed_on=share_passed_on,
-        usd_for_one_passed_on=passed_on_usd(kpis) or 0.0,
+        usd_for_one_passed_on=passed_on_usd(kpis, measured_per_1k) or 0.0,
     )
     return Tco(
         fixed_usd_per_month=prices.fixed_usd,

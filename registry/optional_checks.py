@@ -5,9 +5,21 @@ from collections.abc import Callable
 
 from evals.metrics import TITLES
 from evals.records import Contestant, Scorecard
-from registry.check import Check, absent, apart, is_measured
+from registry.check import Check, absent, against, apart, difference, is_measured, settled
 
 _ALPHA = 0.05
+
+
+def _generalist(margin: float, card: Scorecard, candidate: Contestant) -> Check:
+    found = difference(card, "generalist")
+    if found is None:
+        return absent("generalist", "generalist")
+    passed = found.low >= -margin
+    sentence = (
+        f"{against(card, 'generalist', found)}; its lower bound {'stays within' if passed else 'exceeds'} "
+        f"the allowed loss of {margin:g}.{' It is better.' * (found.low > 0) if passed else settled(found, -margin)}"
+    )
+    return Check(name="generalist", passed=passed, measured=found.low, required=-margin, sentence=sentence)
 
 
 def _valid(required: float, card: Scorecard, candidate: Contestant) -> Check:
@@ -167,6 +179,7 @@ def _limit(name: str, found: float, limit: float, subject: str, unit: str) -> Ch
 
 
 OPTIONAL: dict[str, tuple[str, Callable[[float, Scorecard, Contestant], Check]]] = {
+    "generalist": ("generalist_margin", _generalist),
     "valid": ("min_valid", _valid),
     "judged": ("min_judged", _judged),
     "kappa": ("min_kappa", _kappa),

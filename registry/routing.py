@@ -83,6 +83,8 @@ class AdapterAt(Entry):
     uri: str
     sha256: Sha256
     """As an artifact's."""
+    rank: int | None = Field(None, ge=1, le=512)
+    """None in generations from before it was told."""
 
 
 class Decoding(Entry):

@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.compensate import compensate, second_moments
 from supply_chain.data.split import read_split
+from supply_chain.errors import InvalidInput
 from supply_chain.formats.calibration import calibration_prompts, calibration_rows
 from supply_chain.formats.gguf import FILE as GGUF
 from supply_chain.formats.gguf import write_gguf
@@ -23,7 +24,7 @@ from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.opening import open_artifact, serving_compute
-from supply_chain.recipe.quantize import BnbNf4, Gguf, Integers, Onnx, Quantize
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Gguf, Integers, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
@@ -62,7 +63,12 @@ def _full_precision(job: Job, pooling: str | None) -> Any:
 
 
 def quantize(job: Job, merged: Stored[Artifact], scheme: Quantize) -> Stored[Artifact]:
-    """The merged model in one format. Raises Unavailable when the format's extra is not installed."""
+    """The merged model in one format. Raises Unavailable when the format's extra is not installed.
+
+    An adapter is not quantized: see `unmerged.py`.
+    """
+    if isinstance(scheme, Adapter):
+        raise InvalidInput("an adapter stands for what training made, not for the merged model in another format")
 
     def make(folder: Path) -> Artifact:
         source, rows = merged.verify().path, []

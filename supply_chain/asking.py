@@ -15,8 +15,9 @@ from supply_chain.errors import InvalidInput, SupplyChainError
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.questions import Messages, majority, messages_of, reader
-from supply_chain.recipe.endpoint import Endpoint, closed_to
+from supply_chain.recipe.endpoint import TEACHER, Endpoint, Place, closed_to
 from supply_chain.replies import Replies, Spent, question_of
+from supply_chain.settings import Settings
 from supply_chain.store import Record, Store, Stored
 from supply_chain.verdicts import write_verdicts
 
@@ -95,18 +96,36 @@ def _cache(home: Path, endpoint: Endpoint) -> Replies:
     return Replies(home / "teachers" / f"{_cache_name(endpoint)}.sqlite")
 
 
-def ask_all(
-    home: Path, store: Store, endpoint: Endpoint, asked: Sequence[Messages], read: Callable[[str], str]
-) -> tuple[list[str], Spent]:
-    """One reply to each of `asked`, and what they cost; those that were given before are not asked for again.
+@dataclass(frozen=True)
+class Asked:
+    """One reply to each of some questions, in their order, and what all of them cost."""
 
-    `read` gives the empty text for a reply of no use. Raises as `endpoint_answers` does.
+    texts: list[str]
+    spent: Spent
+    seconds: list[float]
+    """Of every question once, as far as it was timed."""
+
+
+def ask_all(
+    settings: Settings,
+    store: Store,
+    endpoint: Endpoint,
+    asked: Sequence[Messages],
+    read: Callable[[str], str],
+    place: Place = TEACHER,
+) -> Asked:
+    """One reply to each of `asked`; those that were given before are not asked for again.
+
+    `read` gives the empty text for a reply of no use. Raises as `endpoint_answers` does, in the terms of `place`.
     """
     questions = [question_of(messages) for messages in asked]
-    with store.locked(f"teacher-{_cache_name(endpoint)}"), _cache(home, endpoint) as replies:
-        _Asking(endpoint, replies, dict(zip(questions, asked, strict=True)), read).run()
-        texts = replies.texts(questions)
-        return [texts[question, 0] for question in questions], replies.spent(questions)
+    try:
+        with store.locked(f"teacher-{_cache_name(endpoint)}"), _cache(settings.home, endpoint) as replies:
+            _Asking(endpoint, replies, dict(zip(questions, asked, strict=True)), read).run()
+            texts = replies.texts(questions)
+            return Asked([texts[q, 0] for q in questions], replies.spent(questions), replies.seconds(questions))
+    except SupplyChainError as error:
+        raise type(error)(place.told(error)) from error
 
 
 @dataclass(frozen=True)

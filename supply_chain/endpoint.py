@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,11 +22,13 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Reply:
-    """What the model wrote, and the tokens it is paid for; None where the endpoint does not count them."""
+    """What the model wrote, the tokens it is paid for (None where the endpoint does not count them) and its time."""
 
     text: str
     tokens_in: int | None
     tokens_out: int | None
+    seconds: float | None = None
+    """Wall time of the request that was answered, without waiting for its turn; None where nobody took it."""
 
 
 class NoAnswer(Exception):
@@ -92,6 +94,7 @@ class ChatClient:
         self.pace.wait(self.stopping)
         if self.stopping.is_set():
             raise NoAnswer("stopped")
+        began = time.monotonic()
         try:
             with self.http.stream("POST", f"{self.spec.url}/chat/completions", json=body) as response:
                 content = self._read(response)
@@ -100,7 +103,7 @@ class ChatClient:
         except httpx2.HTTPError as error:
             raise NoAnswer(str(error) or type(error).__name__) from None
         self._check(response, content)
-        return _reply_in(content)
+        return replace(_reply_in(content), seconds=time.monotonic() - began)
 
     def _read(self, response: httpx2.Response) -> bytes:
         ends, found = time.monotonic() + self.spec.timeout_s, b""

@@ -17,8 +17,9 @@ _PACKED = "compressed-tensors"
 __all__ = ["Loaded", "has_head", "load", "open_weights"]
 
 
-def load(path: Path, compute: Compute) -> Loaded:
-    """Loads a folder of safetensors (plain or 4-bit); nothing is fetched and no code of it is run.
+def load(path: Path, compute: Compute, base: Path | None = None) -> Loaded:
+    """Loads a folder of safetensors (plain or 4-bit), or the adapter in it over `base`, unmerged; nothing is fetched
+    and no code of it is run.
 
     Raises CorruptData when the folder holds no whole model.
     """
@@ -26,7 +27,9 @@ def load(path: Path, compute: Compute) -> Loaded:
     start = time.perf_counter()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = open_weights(path, compute)
+        model = open_weights(base or path, compute)
+        if base is not None:
+            model = _with_adapter(model, path)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CorruptData(f"{path} holds no model that can be loaded: {error}") from error
     keep_packed_weights_apart(model)
@@ -35,6 +38,12 @@ def load(path: Path, compute: Compute) -> Loaded:
     else:
         model.set_output_embeddings(Float32Head(model.get_output_embeddings()))
     return Loaded(model.eval(), tokenizer, time.perf_counter() - start)
+
+
+def _with_adapter(model: Any, path: Path) -> Any:
+    from peft import PeftModel  # noqa: PLC0415 (a second, for adapters alone)
+
+    return PeftModel.from_pretrained(model, str(path), local_files_only=True).get_base_model()
 
 
 def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:

@@ -13,7 +13,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1, "unmerged": 1}
 
 
 def adapter_key(job: Job) -> str:
@@ -82,6 +82,11 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         escalation=_promise(job),
         seed=job.settings.seed,
     )
+
+
+def unmerged_key(trained: Stored[Trained], merged: Stored[Artifact]) -> str:
+    """What decides the adapter's own artifact; the merged model tells of base, prompt, calibration and promise."""
+    return identity("unmerged", VERSIONS["unmerged"], adapter=trained.digest, merged=merged.digest)
 
 
 def _promise(job: Job) -> object:

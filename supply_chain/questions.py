@@ -21,7 +21,12 @@ _JSON = json.JSONDecoder(parse_constant=_no_number)
 
 
 def messages_of(endpoint: Endpoint, task: Task, labels: Sequence[str], text: str) -> Messages:
-    """What is sent for one text: the instruction, the labels and the form of an answer; then the text."""
+    """What is sent for one text: the instruction, the labels and the form of an answer; then the text.
+
+    Texts to be written have no form: the instruction alone says what is wanted.
+    """
+    if task == "generation":
+        return [{"role": "system", "content": endpoint.instruction or ""}, {"role": "user", "content": text}]
     names = canonical_json(list(labels))
     form = {
         "classification": f"Answer with one of these labels and nothing else: {names}",
@@ -35,6 +40,8 @@ def messages_of(endpoint: Endpoint, task: Task, labels: Sequence[str], text: str
 
 def reader(task: Task, labels: Sequence[str]) -> Callable[[str], str]:
     """Reads a reply as an answer in the canonical form of `Example.label`; empty where it holds none."""
+    if task == "generation":
+        return str.strip
     folded = {label.casefold(): label for label in labels} if len({n.casefold() for n in labels}) == len(labels) else {}
 
     def label(text: str) -> str:

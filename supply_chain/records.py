@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from supply_chain.escalation import Escalation
 from supply_chain.recipe.data import Sensitivity
@@ -88,7 +88,7 @@ class Succession(BaseModel):
     corrected: int = 0
     """Train rows that experts corrected."""
     held_out: int = 0
-    """Corrections left out because their text is held out for validation or test."""
+    """Corrections left out because their text, or one much like it, is held out for validation or test."""
 
 
 class Splits(Record):
@@ -231,6 +231,8 @@ class Artifact(Record):
     """The command that answers texts with it; FOLDER is where its files lie."""
     calibration: list[str] = []
     """Train rows (ids) whose activations chose its codes."""
+    rank: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Of a LoRA adapter that stands alone."""
 
 
 class Finding(BaseModel):
@@ -255,14 +257,29 @@ class Parity(Record):
     findings: list[Finding]
 
 
+class Paid(BaseModel):
+    """What a generalist behind an endpoint was asked, and its tokens. Prices are the recipe's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    questions: int
+    """Different texts; equal ones are asked once."""
+    unreadable: int
+    """Rows whose reply held no answer of the form asked for."""
+    tokens_in: int
+    tokens_out: int
+    uncounted: int
+    """Replies that came without a count of their tokens."""
+
+
 class Predictions(Record):
     """`predictions.parquet`: one contestant's answer to every test row, and what it cost to get it."""
 
     kind: ClassVar[str] = "predictions"
     contestant: str
-    """`majority`, `tfidf`, `base`, `specialist` or a quantization scheme."""
+    """`majority`, `tfidf`, `base`, `generalist`, `specialist` or a quantization scheme."""
     model_digest: str
-    """Digest of the weights that answered; empty for baselines, which are refitted."""
+    """Digest of the weights that answered; empty for baselines, which are refitted, and for a generalist."""
     splits_digest: str
     labels: list[str]
     task: str = "classification"
@@ -277,3 +294,5 @@ class Predictions(Record):
     """Batched throughput."""
     escalation: Escalation | None = None
     """Which answers are passed on, as the artifact promises."""
+    paid: Paid | None = Field(None, exclude_if=lambda value: value is None)
+    """A generalist's; its times are those of whole requests, and it has no size here."""

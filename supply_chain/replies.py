@@ -14,7 +14,14 @@ from supply_chain.identity import identity
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS replies (question TEXT, sample INTEGER, text TEXT NOT NULL, tokens_in INTEGER, "
-    "tokens_out INTEGER, PRIMARY KEY (question, sample)) WITHOUT ROWID"
+    "tokens_out INTEGER, seconds REAL, PRIMARY KEY (question, sample)) WITHOUT ROWID"
+)
+_KEEP = (
+    "INSERT OR IGNORE INTO replies (question, sample, text, tokens_in, tokens_out, seconds) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_FIND = (
+    "SELECT question, sample, text, tokens_in, tokens_out, seconds FROM replies "
+    "WHERE question IN (SELECT value FROM json_each(?))"
 )
 
 
@@ -45,6 +52,8 @@ class Replies:
         with self._explained():
             self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)
             self.db.execute(_SCHEMA)
+            if "seconds" not in [column[1] for column in self.db.execute("PRAGMA table_info(replies)")]:
+                self.db.execute("ALTER TABLE replies ADD COLUMN seconds REAL")  # kept before it was timed
 
     def __enter__(self) -> "Replies":
         return self
@@ -54,7 +63,7 @@ class Replies:
 
     def texts(self, questions: list[str]) -> dict[tuple[str, int], str]:
         """What was replied to these questions, by question and sample."""
-        return {(q, sample): text for q, sample, text, _, _ in self._rows(questions)}
+        return {(row[0], row[1]): row[2] for row in self._rows(questions)}
 
     def spent(self, questions: list[str]) -> Spent:
         """What the replies to these questions cost."""
@@ -65,16 +74,19 @@ class Replies:
             sum(row[3] is None or row[4] is None for row in rows),
         )
 
+    def seconds(self, questions: list[str]) -> list[float]:
+        """How long the replies to these questions took, as far as they were timed."""
+        return [row[5] for row in self._rows(questions) if row[5] is not None]
+
     def keep(self, question: str, sample: int, reply: Reply) -> None:
         """Writes one reply down."""
-        values = (question, sample, reply.text, reply.tokens_in, reply.tokens_out)
+        values = (question, sample, reply.text, reply.tokens_in, reply.tokens_out, reply.seconds)
         with self.lock, self._explained(), self.db:
-            self.db.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?)", values)
+            self.db.execute(_KEEP, values)
 
-    def _rows(self, questions: list[str]) -> list[tuple[str, int, str, int | None, int | None]]:
-        query = "SELECT * FROM replies WHERE question IN (SELECT value FROM json_each(?))"
+    def _rows(self, questions: list[str]) -> list[tuple[str, int, str, int | None, int | None, float | None]]:
         with self.lock, self._explained():
-            return self.db.execute(query, (json.dumps(questions),)).fetchall()
+            return self.db.execute(_FIND, (json.dumps(questions),)).fetchall()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -29,7 +29,8 @@ def compile_litellm_plugin(manifest: RoutingManifest) -> Compiled:
         "a timeout is an error here: LiteLLM tells the plug-in of neither before it falls back",
         "a streamed answer is not measured against the confidence: ask without stream",
         *(
-            f"{model.name}: its confidence is that of the tokens it wrote, not the calibrated one of its labels"
+            f"{model.name}: its confidence is that of the tokens it wrote, not the calibrated one of its labels; "
+            "`supply-chain serve` gives that one"
             for model in manifest.models
             if model.decoding is not None and model.decoding.answers == "ranked"
         ),

@@ -130,6 +130,10 @@ def _dequantized(folder: Path, loaded: Loaded, names: list[str]) -> Iterator[tup
 
     modules: dict[str, Any] = dict(loaded.model.named_modules())
     for name in names:
-        weight = modules[name.removesuffix(".weight")].weight
+        module = modules[name.removesuffix(".weight")]
+        weight = module.weight
         state = getattr(weight, "quant_state", None)
-        yield name, (dequantize_4bit(weight.data, state) if state is not None else weight.data).float().cpu()
+        full = (dequantize_4bit(weight.data, state) if state is not None else weight.data).float()
+        for adapter in getattr(module, "active_adapters", ()):  # not merged
+            full = full + module.get_delta_weight(adapter).float()
+        yield name, full.cpu()

@@ -1,5 +1,6 @@
-"""`teacher: {endpoint: …}`: a model behind an OpenAI-compatible chat endpoint that answers the train rows."""
+"""`endpoint: …`: a model behind an OpenAI-compatible chat endpoint: a teacher, a judge or the generalist."""
 
+from dataclasses import dataclass
 from typing import Annotated, get_args
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ def _web_address(value: str) -> str:
 
 
 class Endpoint(Part):
-    """Chat completions at `url`/chat/completions. Each train row is asked once; paid answers are kept."""
+    """Chat completions at `url`/chat/completions. Each row is asked once; paid answers are kept."""
 
     url: Annotated[str, AfterValidator(_web_address)]
     """Up to the version: `https://models.example.org/v1`."""
@@ -76,16 +77,33 @@ class Endpoint(Part):
         return self
 
 
-def closed_to(endpoint: Endpoint, sensitivity: str, zone: str) -> list[str]:
+@dataclass(frozen=True)
+class Place:
+    """Where a recipe names an endpoint, and what the model behind it is there."""
+
+    part: str
+    noun: str
+    here: str
+    """What could do the same without sending anything out."""
+
+    def told(self, error: Exception) -> str:
+        """An error of the endpoint's client, which speaks of a teacher, in the terms of this place."""
+        return str(error).replace(TEACHER.part, self.part).replace(TEACHER.noun, self.noun)
+
+
+TEACHER = Place("train.teacher.endpoint", "teacher", "a teacher that runs here (recipe or base)")
+JUDGE = Place("evaluate.judge.endpoint", "judge", "a judge that runs here")
+GENERALIST = Place("evaluate.generalist.endpoint", "generalist", "a generalist that runs here")
+
+
+def closed_to(endpoint: Endpoint, sensitivity: str, zone: str, place: Place = TEACHER) -> list[str]:
     """Why data of this sensitivity and zone must not be sent to an endpoint."""
     found = []
     if _LEVELS.index(sensitivity) > _LEVELS.index(endpoint.accepts):
         found.append(
-            f"train.teacher.endpoint: data.sensitivity is {sensitivity}, this endpoint may see {endpoint.accepts} text "
-            f"at most: take a teacher that runs here (recipe or base), or one that accepts {sensitivity}"
+            f"{place.part}: data.sensitivity is {sensitivity}, this endpoint may see {endpoint.accepts} text "
+            f"at most: take {place.here}, or one that accepts {sensitivity}"
         )
     if zone not in ("any", endpoint.zone):
-        found.append(
-            f"train.teacher.endpoint: the data would leave zone {zone} for {endpoint.zone}: take an endpoint in {zone}"
-        )
+        found.append(f"{place.part}: the data would leave zone {zone} for {endpoint.zone}: take an endpoint in {zone}")
     return found

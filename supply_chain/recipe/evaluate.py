@@ -109,6 +109,16 @@ class Judge(Part):
     """JSON lines with `text`, `a`, `b` and `verdict` (`a`, `b` or `same`): how far the judge agrees with experts."""
 
 
+class Generalist(Part):
+    """The large model that would answer without a specialist: it is asked the test rows, and its tokens are counted.
+
+    What 1,000 of its answers cost at the endpoint's prices takes the place of `kpis.generalist_usd_per_1k` in the
+    report; thresholds, which are chosen before it is asked, take what `kpis` state.
+    """
+
+    endpoint: Endpoint
+
+
 class Evaluate(Part):
     """How the candidate is measured."""
 
@@ -130,6 +140,8 @@ class Evaluate(Part):
     """Single requests timed for p50 and p95."""
     judge: Judge | None = None
     """Generation: the candidate's and the champion's texts are judged; needs `pip install '.[endpoint]'`."""
+    generalist: Generalist | None = Field(None, exclude_if=lambda value: value is None)
+    """A contestant behind an endpoint; needs `pip install '.[endpoint]'`."""
     escalation: Escalate | None = None
     out_of_scope: str | None = None
     """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""

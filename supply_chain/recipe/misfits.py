@@ -1,7 +1,8 @@
 """What a recipe asks for that its task cannot give."""
 
 from supply_chain.pricing import passed_on_usd
-from supply_chain.recipe.data import Task
+from supply_chain.recipe.data import DataSpec, Task
+from supply_chain.recipe.endpoint import GENERALIST, JUDGE, closed_to
 from supply_chain.recipe.evaluate import ROW_NAMES, Evaluate, SliceSpec
 from supply_chain.recipe.expression import condition
 from supply_chain.recipe.tasks import METRICS
@@ -25,8 +26,6 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
     if task != "generation" and evaluate.judge is not None:
         found.append(f"evaluate.judge compares texts, so it needs generation, not {task}")
-    if evaluate.judge is not None and evaluate.judge.endpoint.samples > 1:
-        found.append("evaluate.judge.endpoint.samples: a judge is asked once in each order; leave it out")
     if task != "classification" and evaluate.corrections is not None:
         found.append(f"evaluate.corrections holds labels of classification, task is {task}")
     kpis, escalation = evaluate.kpis, evaluate.escalation
@@ -37,6 +36,19 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
     for name in ("tfidf", "static") if task != "classification" else ():
         if name in rivals:
             found.append(f"{name} (evaluate.baselines, promote.beats) answers classification only, not {task}")
+    return found
+
+
+def asked_faults(data: DataSpec, evaluate: Evaluate) -> list[str]:
+    """What endpoints of the evaluation must not see, or cannot give."""
+    found = []
+    for one, place in ((evaluate.judge, JUDGE), (evaluate.generalist, GENERALIST)):
+        if one is not None:
+            found += closed_to(one.endpoint, data.sensitivity, data.zone, place)
+            if one.endpoint.samples > 1:
+                found.append(f"{place.part}.samples: a {place.noun} is asked once, as it stands; leave it out")
+    if data.task == "generation" and evaluate.generalist is not None and not evaluate.generalist.endpoint.instruction:
+        found.append(f"{GENERALIST.part}.instruction: say what is to be written")
     return found
 
 

@@ -38,6 +38,11 @@ class Scheme(Part):
         return ""
 
     @property
+    def alone(self) -> bool:
+        """Whether its folder answers without other weights, so that it may be the candidate."""
+        return True
+
+    @property
     def shift_bound(self) -> float:
         """`max_shift`, or its default."""
         return self.max_shift or {16: 0.05, 8: 0.1, 4: 0.75}[self.bits]
@@ -175,7 +180,34 @@ class Onnx(Scheme):
         return "onnx"
 
 
-Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx, Field(discriminator="scheme")]
+class Adapter(Scheme):
+    """The LoRA adapter itself, which servers put beside others on one base. It answers over its base, is compared like
+    every format, so that the scorecard shows base → adapter → merged, and is never the candidate."""
+
+    scheme: Literal["adapter"]
+
+    @property
+    def name(self) -> str:
+        """`adapter`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """That it is not merged."""
+        return "Specialist, adapter over its base"
+
+    @property
+    def bits(self) -> int:
+        """16."""
+        return 16
+
+    @property
+    def alone(self) -> bool:
+        """False: it needs its base."""
+        return False
+
+
+Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Adapter, Field(discriminator="scheme")]
 
 
 def _choice(value: str) -> str:
@@ -200,6 +232,8 @@ def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
     names = [scheme.name for scheme in schemes]
     double = sorted({name for name in names if names.count(name) > 1})
     found = [f"quantize: {name} stands twice" for name in double]
+    if not any(scheme.alone for scheme in schemes):
+        found.append("quantize: an adapter needs its base, so it is no candidate: name a format beside it")
     if headed:
         found += [
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "

@@ -4,18 +4,19 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.adapter import adapter_faults
 from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.jinja import shows_shots
-from supply_chain.recipe.misfits import misfits, slice_faults
+from supply_chain.recipe.misfits import asked_faults, misfits, slice_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
-from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
@@ -60,6 +61,11 @@ class Recipe(Part):
     route: Route
     automate: Automate = Automate()
 
+    @property
+    def candidates(self) -> list[Quantize]:
+        """The formats that may ship: those that answer without other weights."""
+        return [scheme for scheme in self.quantize if scheme.alone]
+
     @model_validator(mode="before")
     @classmethod
     def _one_task(cls, values: Any) -> Any:
@@ -70,11 +76,13 @@ class Recipe(Part):
         if self.data.task != self.task:
             raise ValueError(f"data.task is {self.data.task}, but task is {self.task}: leave data.task out")
         found = misfits(self.task, self.evaluate, [*self.promote.beats])
-        found += slice_faults(self.evaluate.slices, self.data.metadata)
+        found += slice_faults(self.evaluate.slices, self.data.metadata) + asked_faults(self.data, self.evaluate)
+        if self.promote.generalist_margin is not None and self.evaluate.generalist is None:
+            found.append("promote.generalist_margin compares with evaluate.generalist: name its endpoint")
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
-            found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += teacher_faults(self.name, self.task, self.base, self.prompt, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
         if isinstance(self.train, PreferenceTrain):
             found += start_faults(self.name, self.task, self.base, self.train, info.context)
@@ -86,6 +94,8 @@ class Recipe(Part):
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         found += quantize_faults(self.quantize, getattr(self.train, "answers", self.train.method) == "head")
+        if any(isinstance(scheme, Adapter) for scheme in self.quantize):
+            found += adapter_faults(self.train, self.search)
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:

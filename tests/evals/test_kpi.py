@@ -2,7 +2,7 @@ import pytest
 
 from evals.estimate import Bench
 from evals.intervals import share_interval
-from evals.kpi import usd_per_1k, usd_per_month
+from evals.kpi import machine_usd, usd_per_1k, usd_per_month
 from supply_chain.errors import InvalidInput
 from supply_chain.pricing import mistake_prices
 from supply_chain.recipe.evaluate import Kpis
@@ -28,7 +28,7 @@ def test_costs_of_1000_decisions_and_of_a_month():
     truth = ["negative", "negative", "positive", "neutral"]
     answers = ["positive", "negative", "negative", "neutral"]
     bench = Bench(truth, ["a", "b", "c", "d"], LABELS, 400, 1)
-    found = usd_per_1k(bench, KPIS, answers, seconds_per_decision=0.5)
+    found = usd_per_1k(bench, KPIS, answers, machine_usd(KPIS, seconds=0.5))
     compute = 1000 * 0.5 / 3600 * 0.36
     assert found.mean == pytest.approx(1000 * (0.25 + 0.02) / 4 + compute)
     assert found.low >= compute - 1e-9 and found.n == 4
@@ -37,7 +37,7 @@ def test_costs_of_1000_decisions_and_of_a_month():
 
 def test_being_right_costs_compute_only():
     bench = Bench(LABELS, ["a", "b", "c"], LABELS, 200, 1)
-    free = usd_per_1k(bench, KPIS.model_copy(update={"compute_usd_per_hour": 0.0}), LABELS, 1.0)
+    free = usd_per_1k(bench, KPIS, LABELS, 0.0)
     assert (free.mean, free.low) == (0, 0)
     # Three rows without a mistake: as many may come as the interval of their share allows, at the dearest price.
     assert free.high == pytest.approx(1000 * 0.25 * share_interval(0.0, 3)[1])

@@ -5,13 +5,14 @@ Each fault is a tool's: the broken object is stored with the digests of its own 
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from supply_chain.answer import Answer, Answerer
 from supply_chain.artifacts import merge, quantize, save_nf4
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
@@ -55,6 +56,19 @@ def tiny_lines(home: Path, tiny_model: Path, seed: int = 17, schemes: Mapping[st
     trained = train(job, lambda key: NoTracker())
     merged = merge(job, trained)
     return [Line(job, trained, merged, quantize(job, merged, scheme), scheme) for scheme in schemes.values()]
+
+
+def answers_here_and_away(line: Line, elsewhere: Path, base: Sequence[Path] = ()) -> tuple[list[Answer], list[Answer]]:
+    """Answers of an artifact in the store, and of a copy of its files (and its base's) while there is no store."""
+    texts, sources = [row.text for row in line.rows[:5]], [line.artifact.path, *base]
+    before = Answerer(*sources).answer(texts)
+    copies = [Path(shutil.copytree(source, elsewhere / str(i))) for i, source in enumerate(sources)]
+    root = line.job.store.root
+    root.rename(root.with_name("away"))
+    try:
+        return before, Answerer(*copies).answer(texts)
+    finally:
+        root.with_name("away").rename(root)
 
 
 def stored(line: Line, of: Stored[Any], name: str, make: Callable[[Path], None], **changes: Any) -> Stored[Any]:
