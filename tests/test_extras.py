@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -93,9 +94,9 @@ def core_alone(folder: Path) -> Path:
     return folder / "bin/python"
 
 
-def run(python: Path, command: str) -> None:
+def run(python: Path, command: str, place: Path = PROJECT) -> None:
     environment = {**os.environ, "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": ""}
-    told = {"cwd": PROJECT, "env": environment, "capture_output": True, "text": True}
+    told = {"cwd": place, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run(command, shell=True, check=False, **told)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
@@ -126,6 +127,7 @@ def test_the_line_installs_what_was_missing(tmp_path: Path, line: str) -> None:
     wanted = [MODULES[extra] for extra in lines()[line]]
     for module in wanted:
         run(python, f"! python -c 'import {module}' 2>/dev/null")
-    run(python, line)
+    shutil.copytree(PROJECT, tmp_path / "project", ignore=shutil.ignore_patterns(".*", "build", "benchmarks", "tests"))
+    run(python, line, tmp_path / "project")  # pip builds in the folder that it is shown
     for module in wanted:
         run(python, f"python -c 'import {module}'")
