@@ -24,7 +24,7 @@ from supply_chain.recipe.prompt import PlainPrompt
 from supply_chain.recipe.quantize import Onnx
 from supply_chain.records import Compute
 from supply_chain.scoring import LabelScorer
-from tests.supply_chain.faults import scaled_adapter, tiny_lines
+from tests.supply_chain.faults import answers_here_and_away, scaled_adapter, tiny_lines
 
 pytest.importorskip("onnxruntime_genai", reason="needs '.[onnx]'")
 TEXTS = ["the phone is great, 12345 times", "awful «ünïcode» 日本 🙂 <|im_end|> x", "a b  c\n\n d"]
@@ -121,6 +121,11 @@ def test_a_clean_build_passes_and_half_of_the_training_does_not(line: Line) -> N
     more = replace(line, trained=trained, merged=merge(line.job, trained))
     found = {f.name: f for f in findings(more)}
     assert not found["fine-tune"].passed and found["fine-tune"].measured == pytest.approx(0.5, abs=0.1)
+
+
+def test_copied_files_answer_as_before_when_the_store_is_gone(line: Line, tmp_path: Path) -> None:
+    before, after = answers_here_and_away(line, tmp_path)
+    assert after == before
 
 
 def test_copied_files_answer_alone_as_before(line: Line, tmp_path: Path) -> None:
