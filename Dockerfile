@@ -2,6 +2,7 @@
 # One image for the Dagster UI, its daemon, the workers that they start, and the review pages.
 FROM python:3.11-slim-bookworm
 
+# hadolint ignore=DL3064
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     TOKENIZERS_PARALLELISM=false SUPPLY_CHAIN_HOME=/state DAGSTER_HOME=/state/dagster
 WORKDIR /app
@@ -17,7 +18,7 @@ RUN pip install "$(grep '^torch==' constraints.txt)" \
 COPY . .
 RUN pip install --no-deps --no-build-isolation -e .
 
-USER chain
+USER 10001
 VOLUME /state
 EXPOSE 3000 8700
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \

@@ -9,16 +9,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from assets import releases, reviewing, upkeep
+from assets import releases, reviewing, serving, upkeep
+from assets.arguments import AnyName, Json, Name, out
 from supply_chain.errors import InvalidInput, SupplyChainError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Makes, judges and ships specialists.")
 data_app = typer.Typer(no_args_is_help=True, help="Curated data sets.")
 app.add_typer(data_app, name="data")
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or file.")]
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-REFUSED = 3
+err = Console(stderr=True, highlight=False)
+REFUSED, _INTERRUPTED = 3, 130
 
 
 def main() -> None:
@@ -28,12 +27,14 @@ def main() -> None:
         app()
     except SupplyChainError as error:
         _fail(str(error), 2 if isinstance(error, InvalidInput) else 1)
-    except KeyboardInterrupt:
-        _fail("stopped; what was finished is kept: run the same command again to go on", 130)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            _fail("stopped; what was finished is kept: run the same command again to go on", _INTERRUPTED)
+        raise
 
 
 @app.command()
-def validate(recipe: Annotated[str | None, typer.Argument(help="One recipe; default: all.")] = None) -> None:
+def validate(recipe: AnyName = None) -> None:
     """Check recipes, the base-model catalogue and the fleet policy; report every fault at once."""
     from assets.project import Project
     from supply_chain.recipe import find_recipes
@@ -235,5 +236,6 @@ def _escaped(text: str) -> str:
 upkeep.add_to(app)
 releases.add_to(app)
 reviewing.add_to(app)
+serving.add_to(app)
 if __name__ == "__main__":
     main()

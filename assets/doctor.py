@@ -1,7 +1,9 @@
 """Whether this machine can do the work: what is there, what is missing, what to do about it."""
 
 import importlib.metadata
+import os
 import platform
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -11,9 +13,19 @@ import psutil
 from assets.project import Project
 from registry.release import releases
 from supply_chain.errors import SupplyChainError
+from supply_chain.recipe.load import load_recipes
+from supply_chain.settings import PROJECT
 
 _PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "lm-eval", "dagster", "mlflow")
-_EXTRAS = {"pii": "presidio-analyzer", "noise": "cleanlab", "language": "py3langid", "sql": "sqlalchemy"}
+_EXTRAS = {
+    "pii": "presidio-analyzer",
+    "noise": "cleanlab",
+    "language": "py3langid",
+    "sql": "sqlalchemy",
+    "endpoint": "tenacity",
+    "gguf": "cyllama",
+    "docs": "mkdocs-material",
+}
 _DISK_GB, _MEMORY_GB = 5.0, 4.0
 
 
@@ -27,15 +39,18 @@ class Finding:
 
 
 def examine(project: Project) -> list[Finding]:
-    """Looks at Python, packages, processor, memory, disk, project, store and tracking server."""
+    """Looks at Python, packages, processor, GPU, memory, disk, project, store and tracking server."""
     return [
         Finding("python", f"{platform.python_version()} in {sys.prefix}"),
         *(_package(name) for name in _PACKAGES),
+        lock(PROJECT / "constraints.txt"),
         Finding("extras", ", ".join(name for name, package in _EXTRAS.items() if _version(package)) or "none"),
-        Finding("compute", _compute(project)),
+        _threads(project),
+        _gpu(),
         _memory(),
         _disk(project),
         _project(project),
+        _store(project),
         _tracking(project),
     ]
 
@@ -52,11 +67,30 @@ def _package(name: str) -> Finding:
     return Finding(name, version or "missing", None if version else "make setup")
 
 
-def _compute(project: Project) -> str:
+def lock(path: os.PathLike[str]) -> Finding:
+    """Whether what is installed has the versions of the lock file; what is not installed is no fault."""
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123 (any path)
+        locked = dict(re.findall(r"^([\w.-]+)==(\S+)", file.read(), re.MULTILINE))
+    there = {name: found for name in locked if (found := _version(name)) is not None}
+    other = [f"{name} {there[name]} ({locked[name]})" for name in there if there[name].split("+")[0] != locked[name]]
+    if not other:
+        return Finding("lock", f"{len(there)} packages, each as in constraints.txt")
+    return Finding("lock", f"not as in constraints.txt: {', '.join(other)}", "touch constraints.txt && make setup")
+
+
+def _threads(project: Project) -> Finding:
+    load, how, cores = os.getloadavg()[0], project.settings.compute or "what measures best", project.settings.cores
+    told = f", OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}" if os.environ.get("OMP_NUM_THREADS") else ""
+    return Finding("threads", f"{cores} core{'s' * (cores > 1)}{told}, load {load:.1f}; training uses {how}")
+
+
+def _gpu() -> Finding:
     from supply_chain.compute import accelerator  # noqa: PLC0415 (torch: 2 s)
 
-    gpu, how = accelerator() or "no GPU", project.settings.compute or "what measures best"
-    return f"{project.settings.cores} cores, {gpu}; training uses {how}"
+    found = accelerator()
+    if found is None and shutil.which("nvidia-smi"):
+        return Finding("gpu", "there is a driver, but torch sees no GPU", "install a torch build for your CUDA version")
+    return Finding("gpu", found or "none: everything runs on the processor")
 
 
 def _memory() -> Finding:
@@ -74,14 +108,28 @@ def _disk(project: Project) -> Finding:
 
 def _project(project: Project) -> Finding:
     try:
-        return Finding("project", f"{len(project.catalogue.models)} base models, fleet {project.fleet.name}")
+        around = project.catalogue.surroundings(project.settings.root, project.settings.recipes)
+        recipes, faulty = load_recipes(project.settings.recipes, around)
+        counts = f"{len(recipes)} recipes, {len(project.catalogue.models)} base models, fleet {project.fleet.name}"
     except SupplyChainError as error:
         return Finding("project", str(error), "supply-chain validate")
+    if faulty:
+        return Finding("project", f"{counts}; at fault: {', '.join(sorted(faulty))}", "supply-chain validate")
+    return Finding("project", counts)
+
+
+def _store(project: Project) -> Finding:
+    store = project.store
+    try:
+        store.probe()
+        return Finding("store", f"{store.root}{f', shared in {store.remote}' if store.remote else ''} can be written")
+    except SupplyChainError as error:
+        return Finding("store", str(error), "see that it is there and yours: SUPPLY_CHAIN_HOME, SUPPLY_CHAIN_STORE")
 
 
 def _tracking(project: Project) -> Finding:
     uri = project.settings.tracking_uri
     try:
-        return Finding("mlflow", f"{len(releases(project.settings))} model versions in {uri}")
+        return Finding("tracking", f"{len(releases(project.settings))} model versions in {uri}")
     except SupplyChainError as error:
-        return Finding("mlflow", str(error), "start the server, or unset SUPPLY_CHAIN_MLFLOW_URI")
+        return Finding("tracking", str(error), "start the server, or unset SUPPLY_CHAIN_MLFLOW_URI")

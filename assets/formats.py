@@ -15,21 +15,24 @@ from supply_chain.keys import parity_key, quantized_key
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact, Parity
 from supply_chain.store import Stored
+from supply_chain.unmerged import unmerged
 
 
 def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     """The artifacts of `quantize`, then what was checked of each."""
+
+    beside = [] if len(recipe.candidates) == len(recipe.quantize) else ["adapter"]
 
     def options(name: str) -> dict[str, Any]:
         return {"recipe": recipe.model_dump(mode="json"), "scheme": name}
 
     @dg.asset(
         kinds={"safetensors", "gguf"} if any(s.scheme == "gguf" for s in recipe.quantize) else {"safetensors"},
-        ins=ins_of(recipe, "base", "splits", "merged_model"),
+        ins=ins_of(recipe, "base", "splits", "merged_model", *beside),
         **common(recipe, recipe.quantize),
     )
     def artifacts(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, **more: Any
     ) -> dg.MaterializeResult:
         """The weights in every format of the recipe."""
         with explained():
@@ -37,6 +40,8 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
             inputs = {"base": base, "splits": splits, "merged": merged_model}
             made = [
                 shop.make(Artifact, quantized_key(job, merged_model, s), "quantized", inputs, options(s.name))
+                if s.alone
+                else unmerged(job, more["adapter"], merged_model)
                 for s in recipe.quantize
             ]
         return _several(made, about.formats(made))

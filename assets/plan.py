@@ -24,6 +24,8 @@ class Planned:
 
     asset: str
     why: str | None
+    known: bool = True
+    """Whether it was ever made."""
 
 
 def plan(recipe: Recipe, project: Project) -> list[Planned]:
@@ -55,7 +57,8 @@ def _plan(recipe: Recipe, project: Project, graph: Any, order: list[dg.AssetKey]
             why = _why(made, node.code_version, [found[parent] for parent in node.parent_keys if parent in found])
             if why is None and key.path[-1] == "curated_data":
                 why = _new_source(made, recipe, project)
-            found[key] = Planned(key.to_user_string(), why or _newer(made, node.parent_keys, all_made))
+            known = made is not None and made.asset_materialization is not None
+            found[key] = Planned(key.to_user_string(), why or _newer(made, node.parent_keys, all_made), known)
     return list(found.values())
 
 

@@ -15,6 +15,7 @@ from supply_chain.store import Store, write_atomically
 
 _DAGSTER_YAML = """\
 telemetry: {enabled: false}
+nux: {enabled: false}
 run_monitoring: {enabled: true}
 concurrency:
   runs:

@@ -4,18 +4,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from assets.arguments import AnyName, Json, out, recipe_names
 from supply_chain.errors import InvalidInput
 
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
-Model = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe's name.")]
-Filter = Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="One recipe; default: all.")]
+Model = Annotated[str, typer.Argument(metavar="RECIPE", help="The recipe's name.", autocompletion=recipe_names)]
 Moment = Annotated[str, typer.Argument(metavar="TIME", help="2026-11-22T09:30; local unless it says +00:00.")]
 Version = Annotated[int | None, typer.Option(help="A registered version.")]
 Why = Annotated[str, typer.Option(help="The reason, for the decision log.")]
 By = Annotated[str | None, typer.Option(help="Who decides; default: the account that runs this.")]
-out = Console(highlight=False)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -84,9 +81,7 @@ def publish() -> None:
     _show_in_force(desk)
 
 
-def history(
-    recipe: Annotated[str | None, typer.Argument(help="One recipe; default: all.")] = None, as_json: Json = False
-) -> None:
+def history(recipe: AnyName = None, as_json: Json = False) -> None:
     """Who decided what, when and why; verifies the log and every generation against each other."""
     from assets.tables import show_rows
     from registry.past import log_rows, verified_log

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from assets.arguments import out
 from supply_chain.errors import InvalidInput
 
 AccountsFile = Annotated[Path | None, typer.Option("--accounts", help="Default: review/accounts.json in the home.")]
-out = Console(highlight=False)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
 
 from assets.automate import selection_of
+from assets.console import spare_mirrors
 from assets.definitions import build
 from assets.fleet import MANIFEST
 from assets.io_manager import ReferenceIOManager
@@ -33,7 +35,10 @@ class Outcome:
 
 
 def run_recipe(recipe: Recipe, project: Project) -> Outcome:
-    """Materializes a recipe's assets; stages whose inputs did not change are not done again."""
+    """Materializes a recipe's assets; stages whose inputs did not change are not done again.
+
+    Raises KeyboardInterrupt when a person stops it; what was finished is kept.
+    """
     return _execute(selection_of(recipe), project, {RECIPE: recipe.name})
 
 
@@ -55,6 +60,7 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
     with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster's own use of its Pipes
         close_dead(instance)
+        spare_mirrors(instance)
         result = job.execute_in_process(
             instance=instance,
             asset_selection=keys,
@@ -62,7 +68,15 @@ def _execute(selection: dg.AssetSelection, project: Project, tags: dict[str, str
             tags={**tags, **own_process()},
             run_config={"loggers": {"console": {}}},  # ours; see console.py
         )
+    if _interrupted(result):
+        raise KeyboardInterrupt
     return Outcome(result.run_id, None if result.success else _failure(result))
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C ended the run; Dagster takes it for a failure."""
+    ends = [event.job_failure_data for event in result.all_events if event.is_job_failure]
+    return any(end.failure_reason is RunFailureReason.UNEXPECTED_TERMINATION for end in ends)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> Failed:

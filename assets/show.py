@@ -10,6 +10,7 @@ from assets.plan import Planned
 from assets.project import Project
 from assets.retention import Leftover
 from assets.run import latest
+from assets.starter import Started
 from assets.tables import Rows, table
 from evals.table import contestant_rows
 from registry.gate import Decision
@@ -40,9 +41,9 @@ def show_outcome(recipe: Recipe, project: Project, out: Console) -> None:
         out.print(f"  {escape(waits)}", soft_wrap=True)
     for name, place in places.items():
         out.print(f"  {name:<9}{escape(str(place))}", soft_wrap=True)
-    out.print(
-        f"\nNext: make ui  ·  supply-chain report {recipe.name}  ·  supply-chain models  ·  edit the recipe, run again"
-    )
+    first = "supply-chain review" if waits else "make ui"
+    steps = (first, f"supply-chain report {recipe.name}", "supply-chain models", "edit the recipe, run again")
+    out.print(f"\nNext: {'  ·  '.join(steps)}", soft_wrap=True)
 
 
 def show_diff(diff: DataDiff, as_json: bool, out: Console) -> None:
@@ -78,6 +79,40 @@ def data_rows(project: Project) -> Rows:
 def plan_rows(planned: list[Planned]) -> Rows:
     """One row an asset of a run to come."""
     return [{"asset": one.asset, "run": "yes" if one.why else "no", "why": one.why or "unchanged"} for one in planned]
+
+
+def show_plan(name: str, planned: list[Planned], out: Console) -> None:
+    """A run to come, as git shows a change: `+` is made first, `~` anew, and what stays is only named."""
+    due = [one for one in planned if one.why]
+    if not due:
+        out.print(f"{name}: nothing to make, {len(planned)} assets are up to date")
+        return
+    out.print(f"[bold]{name}[/]: {len(due)} of {len(planned)} assets to make")
+    width = max(len(_short(one, name)) for one in due)
+    for one in due:
+        mark = "[yellow]~[/]" if one.known else "[green]+[/]"
+        out.print(f"  {mark} {escape(_short(one, name)):<{width}}  {escape(str(one.why))}", soft_wrap=True)
+    stay = ", ".join(_short(one, name) for one in planned if not one.why)
+    if stay:
+        out.print(f"  = {escape(stay)}", soft_wrap=True)
+
+
+def _short(one: Planned, name: str) -> str:
+    return one.asset.removeprefix(f"{name}/")
+
+
+def show_started(started: Started, out: Console) -> None:
+    """What `init` wrote, what it saw in the data, and what to do next."""
+    for what, path in (("recipe", started.recipe), ("suite", started.suite), ("data", started.data)):
+        out.print(f"{what:<7} {escape(str(path))}", soft_wrap=True)
+    name, labels = started.recipe.stem, started.labels
+    if labels:
+        seen = ", ".join(f"{label} {rows:,}" for label, rows in labels.most_common(8))
+        out.print(f"        {sum(labels.values()):,} rows, {len(labels)} labels: {escape(seen)}", soft_wrap=True)
+    else:
+        out.print("        four made-up rows: put your own there, with the same two columns, then go on")
+    steps = f"say in the recipe what mistakes cost  ·  supply-chain explain {name}  ·  supply-chain run {name}"
+    out.print(f"\nNext: {steps}", soft_wrap=True)
 
 
 def finding_rows(findings: list[Finding]) -> Rows:
@@ -124,7 +159,7 @@ def manifest_rows(generations: list[PublishedManifest]) -> Rows:
 def _show_decision(decision: Stored[Decision], out: Console) -> None:
     out.print(f"\n[bold]{escape(decision.record.headline)}[/]")
     for check in decision.record.checks:
-        out.print(f"  {'[green]✓[/]' if check.passed else '[red]✗[/]'} {escape(check.sentence)}")
+        out.print(f"  {'[green]✓[/]' if check.passed else '[red]✗[/]'} {escape(check.sentence)}", soft_wrap=True)
     out.print()
 
 

@@ -72,20 +72,23 @@ def _baseline(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> St
 def _model(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     from evals.answering import predict_model  # noqa: PLC0415
     from evals.keys import corrections_of  # noqa: PLC0415
+    from supply_chain.formats.adapter import is_adapter  # noqa: PLC0415
     from supply_chain.opening import serving_compute  # noqa: PLC0415
 
     job, model = _job(settings, inputs, options), inputs["model"].verify()
+    beside = job.base if is_adapter(model.path) else None
     return predict_model(
         options["contestant"],
         model.path,
         model.digest,
-        model.size_bytes,
+        model.size_bytes + (beside.size_bytes if beside else 0),
         job.splits,
         job.recipe,
         serving_compute(model.path, settings),
         settings.seed,
         job.store,
         corrections_of(options["contestant"], job),
+        beside.path if beside else None,
     )
 
 
@@ -107,8 +110,10 @@ def _stock(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Store
 
 
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
+    from evals.decoding import measured  # noqa: PLC0415
+
     recipe = Recipe.model_validate(options["recipe"])
-    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
+    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"), measured)
 
 
 def _scheme(job: Job, options: dict[str, Any]) -> Quantize:

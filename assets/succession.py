@@ -32,4 +32,4 @@ def succeeded(recipe: Recipe, splits: Stored[Splits], project: Project) -> Store
     rival = incumbent(recipe.name, "", settings) if spec.continual else None
     champion = weights_of(rival, recipe.name, store) if rival else None
     parent = parent_of(champion, splits, corrections, store) if champion else None
-    return succeed(splits, parent, spec.continual, corrections, settings.seed, store)
+    return succeed(splits, parent, spec.continual, corrections, recipe.data, settings.seed, store)

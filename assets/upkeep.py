@@ -4,13 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from assets.arguments import AnyName, Json, out
 from supply_chain.errors import InvalidInput
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
-Name = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name or file.")]
-out = Console(highlight=False)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,35 +16,38 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")],
-    data: Annotated[Path, typer.Option(help="CSV file of labelled texts, below the project.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Small letters, digits and underscores.")],
+    data: Annotated[Path | None, typer.Option(help="CSV file of labelled texts; default: data/NAME.csv.")] = None,
     text: Annotated[str, typer.Option(help="Column of the texts.")] = "text",
     label: Annotated[str, typer.Option(help="Column of the labels.")] = "label",
     owner: Annotated[str, typer.Option(help="team:NAME or an e-mail address.")] = "team:mine",
+    role: Annotated[list[str] | None, typer.Option(help="Who must sign before it serves; may stand twice.")] = None,
 ) -> None:
-    """Write a recipe of your own for a CSV file."""
+    """Start a specialist of your own: a recipe, a suite and, without a CSV file, rows to be replaced by yours."""
     from assets.project import Project
-    from assets.starter import start_recipe
+    from assets.show import show_started
+    from assets.starter import Wish, start_recipe
 
-    path = start_recipe(name, data, text, label, owner, Project.here())
-    out.print(f"wrote {path}\nNext: say there what mistakes cost, then supply-chain run {name}", soft_wrap=True)
+    wish = Wish(name, data, text, label, owner, tuple(role or ()))
+    show_started(start_recipe(wish, Project.here()), out)
 
 
-def explain(
-    recipe: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Name or file; default: all.")] = None,
-    as_json: Json = False,
-) -> None:
-    """What a run of a recipe would do, and why, without doing it."""
+def explain(recipe: AnyName = None, as_json: Json = False) -> None:
+    """What a run of a recipe would make, and why, without making it."""
     from assets.definitions import read_recipes
     from assets.plan import plans
     from assets.project import Project
-    from assets.show import plan_rows
+    from assets.show import plan_rows, show_plan
     from assets.tables import show_rows
 
     project = Project.here()
     recipes = [project.recipe(recipe)] if recipe else read_recipes(project)[0]
-    planned = [one for found in plans(recipes, project).values() for one in found]
-    show_rows(plan_rows(planned), "plan", as_json, out)
+    found = plans(recipes, project)
+    if as_json:
+        show_rows(plan_rows([one for planned in found.values() for one in planned]), "plan", as_json, out)
+        return
+    for name, planned in found.items():
+        show_plan(name, planned, out)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -81,7 +80,8 @@ def clean(
     project = Project.here()
     project.dagster_home()
     found = leftovers(project, days)
-    show_rows(leftover_rows(found), "leftovers", as_json, out)
+    if found or as_json:
+        show_rows(leftover_rows(found), "leftovers", as_json, out)
     total = f"{len(found)} folders, {sum(one.size_bytes for one in found) / 1e6:,.1f} MB"
     if yes:
         with dg.DagsterInstance.get() as instance:

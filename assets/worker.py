@@ -6,7 +6,11 @@ It reports a reference to what it stored, or the error that its user must mend.
 
 import logging
 import os
+import signal
+import sys
 import warnings
+
+signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # Ctrl-C, also amid the imports below: no traceback
 
 from dagster_pipes import open_dagster_pipes
 

@@ -1,6 +1,7 @@
-"""What a specialist forgets when it learns new labels, with replay and without: `python benchmarks/forgetting.py`.
+"""What a specialist forgets when it learns new labels, with replay and without.
 
-30 intents of clinc150, drawn once: training sees one half of them, then goes on from those weights on the other half,
+`python benchmarks/forgetting.py [LABELS ROWS]`: 30 intents of clinc150, drawn once, 60 train rows of each (150 and 100
+are the whole data set): training sees one half of them, then goes on from those weights on the other half,
 with a head that has grown. Forgetting is the accuracy on the first half's test rows before minus after (Chaudhry et
 al. 2018, arXiv:1801.10112); afterwards they are told among twice as many labels. Stored full-precision bytes answer.
 """
@@ -8,6 +9,7 @@ al. 2018, arXiv:1801.10112); afterwards they are told among twice as many labels
 import dataclasses
 import os
 import random
+import sys
 from typing import Any
 
 os.environ.update({"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
@@ -25,7 +27,8 @@ from supply_chain.records import Artifact, Splits
 from supply_chain.store import Stored
 from supply_chain.succession import succeed
 
-LABELS, TRAIN_ROWS, VALIDATION_ROWS = 30, 60, 6
+LABELS, TRAIN_ROWS = 30, 60
+VALIDATION_ROWS = 6
 REPLAY = 1 / 3
 TRAIN: dict[str, Any] = {
     "method": "head",
@@ -40,33 +43,34 @@ TRAIN: dict[str, Any] = {
 }
 
 
-def main() -> None:
+def main(labels: int = LABELS, rows: int = TRAIN_ROWS) -> None:
     """Writes `results/forgetting.json`."""
-    first, second = halves()
-    before = make(half_job("forgetting_1", first, TRAIN))
-    arms = {f"replay {share:.2f}": after(before, second, share) for share in (REPLAY, 0.0)}
+    first, second = halves(labels)
+    before = make(half_job("forgetting_1", first, rows, TRAIN))
+    arms = {f"replay {share:.2f}": after(before, second, rows, share) for share in (REPLAY, 0.0)}
     report(
         "forgetting",
         base=before.job.recipe.base,
         train=TRAIN,
         labels={"first": len(first), "second": len(second)},
+        train_rows_a_label=rows,
         before={"minutes": minutes(before), "steps": before.trained.record.steps},
         **{name.replace(" ", "_"): figures for name, figures in arms.items()},
     )
 
 
-def halves() -> tuple[list[str], list[str]]:
-    """Two halves of the labels drawn from the data set."""
+def halves(number: int) -> tuple[list[str], list[str]]:
+    """Two halves of as many labels drawn from the data set."""
     labels = sorted({row["label"] for row in read_lines(data_folder("clinc150") / "test.jsonl")})
-    drawn = random.Random(17).sample(labels, min(LABELS, len(labels)))
+    drawn = random.Random(17).sample(labels, min(number, len(labels)))
     return drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
 
 
-def half_job(name: str, labels: list[str], train_block: dict[str, Any]) -> Job:
-    """A job over a few rows of each of `labels` and all their official test rows."""
+def half_job(name: str, labels: list[str], rows_a_label: int, train_block: dict[str, Any]) -> Job:
+    """A job over so many train rows of each of `labels` and all their official test rows."""
     seen: set[str] = set()
     found: dict[str, list[Row]] = {}
-    for part, number in (("test", 1000), ("val", VALIDATION_ROWS), ("train", TRAIN_ROWS)):
+    for part, number in (("test", 1000), ("val", VALIDATION_ROWS), ("train", rows_a_label)):
         found[part] = []
         for label in labels:
             rows = [row for row in read_lines(data_folder("clinc150") / f"{part}.jsonl") if row["label"] == label]
@@ -77,11 +81,11 @@ def half_job(name: str, labels: list[str], train_block: dict[str, Any]) -> Job:
     return job_of(name, found["train"], found["val"], found["test"], train_block)
 
 
-def after(before: Made, labels: list[str], replay: float) -> dict[str, Any]:
+def after(before: Made, labels: list[str], rows_a_label: int, replay: float) -> dict[str, Any]:
     """Trains on with the other labels, and asks both versions."""
     spec = Continual(replay=replay)
-    raw = half_job("forgetting_2", labels, {**TRAIN, "continual": spec.model_dump()})
-    splits = succeed(raw.splits, before.merged, spec, None, raw.settings.seed, raw.store)
+    raw = half_job("forgetting_2", labels, rows_a_label, {**TRAIN, "continual": spec.model_dump()})
+    splits = succeed(raw.splits, before.merged, spec, None, raw.recipe.data, raw.settings.seed, raw.store)
     job = dataclasses.replace(raw, splits=splits)
     made = make(job)
 
@@ -110,4 +114,4 @@ def minutes(made: Made) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

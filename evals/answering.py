@@ -36,6 +36,8 @@ class Subject:
     size_bytes: int
     corrections: Stored[Corrections] | None = None
     """What it is asked again."""
+    base: Path | None = None
+    """What an adapter lies over; its bytes count as the contestant's."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,16 @@ def predict_model(  # noqa: PLR0913, PLR0917 (the worker passes each by name)
     seed: int,
     store: Store,
     corrections: Stored[Corrections] | None = None,
+    base: Path | None = None,
 ) -> Stored[Predictions]:
-    """Answers the test rows with the weights in `path`, and times single decisions.
+    """Answers the test rows with the weights in `path` (an adapter's: over `base`), and times single decisions.
 
     The digest of the weights covers the tokenizer and its chat template. Raises CorruptData for
     weights that cannot be loaded and InvalidInput for a prompt whose answers do not start at a
     token's start, or that is longer than the model's context.
     """
     key = answers_key(contestant, model_digest, splits, recipe, seed, corrections)
-    subject = Subject(contestant, path, model_digest, size_bytes, corrections)
+    subject = Subject(contestant, path, model_digest, size_bytes, corrections, base)
     return store.once(Predictions, key, lambda folder: _predict(subject, splits, recipe, compute, seed, folder))
 
 
@@ -93,7 +96,8 @@ def shots(sitting: Sitting) -> tuple[tuple[str, str], ...]:
 def _predict(
     subject: Subject, splits: Stored[Splits], recipe: Recipe, compute: Compute, seed: int, folder: Path
 ) -> Predictions:
-    rows, loaded = sampled_test(splits.verify(), recipe.evaluate, seed), open_artifact(subject.path, compute)
+    rows = sampled_test(splits.verify(), recipe.evaluate, seed)
+    loaded = open_artifact(subject.path, compute, subject.base)
     if recipe.task == "classification" and (has_head(loaded.model) or loaded.native):
         from evals.heads import answer  # noqa: PLC0415
     elif recipe.task == "classification":
@@ -102,7 +106,7 @@ def _predict(
         from evals.writing import answer  # noqa: PLC0415
     sat = answer(Sitting(subject, loaded, recipe, splits, rows, seed), folder)
     spec, labels = recipe.evaluate, splits.record.labels
-    if spec.perturbations and subject.contestant in {scheme.name for scheme in recipe.quantize}:
+    if spec.perturbations and subject.contestant in {scheme.name for scheme in recipe.candidates}:
         stress(folder, rows, labels, spec, seed, sat.ask)
     if subject.corrections is not None:
         ask_again(folder, subject.corrections, splits, sat.ask)

@@ -36,11 +36,11 @@ def choose(recipe: Recipe, splits: Stored[Splits], predictions: Sequence[Stored[
 
     Raises InvalidInput when a format or full precision was not measured.
     """
-    first = recipe.quantize[0]
+    first = recipe.candidates[0]
     if recipe.choose is None:
         return Choice(first.name, f"{first.name}, the first of the recipe's formats")
     by_name = {p.record.contestant: p for p in predictions}
-    missing = [name for name in (_FULL, *(s.name for s in recipe.quantize)) if name not in by_name]
+    missing = [name for name in (_FULL, *(s.name for s in recipe.candidates)) if name not in by_name]
     if missing:
         raise InvalidInput(f"choose compares all formats, but {', '.join(missing)} were not measured: evaluate them")
     rows = sampled_test(splits, recipe.evaluate, seed)
@@ -52,7 +52,7 @@ def choose(recipe: Recipe, splits: Stored[Splits], predictions: Sequence[Stored[
         quality = bench.estimate(recipe.evaluate.metric, [answers[row.id] for row in rows]).mean
         return _Measured(name, quality, stored.record.size_bytes, stored.record.p50_ms)
 
-    return pick(recipe.choose, recipe.evaluate.metric, measured(_FULL), [measured(s.name) for s in recipe.quantize])
+    return pick(recipe.choose, recipe.evaluate.metric, measured(_FULL), [measured(s.name) for s in recipe.candidates])
 
 
 def pick(wanted: str, metric: str, full: _Measured, formats: Sequence[_Measured]) -> Choice:

@@ -11,16 +11,18 @@ from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.quantize import Adapter
 from supply_chain.records import Example, Predictions, Splits
 from supply_chain.store import Stored
 
-SPECIALIST, CHAMPION = "specialist", "champion"
+SPECIALIST, CHAMPION, UNMERGED = "specialist", "champion", Adapter(scheme="adapter")
 _TITLES = {
     "majority": "Always the most frequent answer",
     "tfidf": "Word counts and a linear model",
     "static": "Static embeddings and a linear model",
     "base": "Base model, not trained",
     GENERALIST: "Generalist",
+    UNMERGED.name: UNMERGED.title,
     SPECIALIST: "Specialist, full precision",
     CHAMPION: "Current champion",
 }

@@ -23,7 +23,7 @@ def try_all(
     if recipe.evaluate.judge is None:
         return None
     court = Court(recipe.evaluate.judge, settings, store)
-    heard = {"champion", *(scheme.name for scheme in recipe.quantize)}
+    heard = {"champion", *(scheme.name for scheme in recipe.candidates)}
     found = {p.record.contestant: judged(court, splits, p) for p in given if p.record.contestant in heard}
     return found, agreed(court)
 

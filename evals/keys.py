@@ -26,7 +26,7 @@ def model_key(contestant: str, model_digest: str, job: Job) -> str:
 def corrections_of(contestant: str, job: Job) -> Stored[Corrections] | None:
     """The corrections that this contestant is asked: the candidate and the champion are. Raises InvalidInput."""
     source = job.recipe.evaluate.corrections
-    if source is None or contestant not in {"champion", *(scheme.name for scheme in job.recipe.quantize)}:
+    if source is None or contestant not in {"champion", *(scheme.name for scheme in job.recipe.candidates)}:
         return None
     return stored_corrections(locate(source, job.settings.downloads, job.settings.root), job.store)
 
@@ -52,7 +52,7 @@ def answers_key(
     prompt = Renderer(recipe.prompt, tuple(splits.record.labels), task=recipe.task).sha256
     if contestant == "base" and spec.shots:
         rows["shots"] = spec.shots
-    if contestant in {scheme.name for scheme in recipe.quantize} and spec.perturbations:
+    if contestant in {scheme.name for scheme in recipe.candidates} and spec.perturbations:
         rows |= {"perturbations": spec.perturbations, "perturbed_rows": spec.perturbed_rows}
     if corrections is not None:
         rows["corrections"] = corrections.digest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evals.cascade import generalist_of, measured_price
 from evals.confidence import confidence_of
-from evals.contestant import CHAMPION, SPECIALIST, Entry, contestant_of, entry_of, rank
+from evals.contestant import CHAMPION, SPECIALIST, UNMERGED, Entry, contestant_of, entry_of, rank
 from evals.costs import costs_of
 from evals.estimate import Bench
 from evals.generalist import NAME as GENERALIST
@@ -173,8 +173,12 @@ def _pairs(names: list[str], candidate: str) -> list[tuple[str, str]]:
 
 
 def _hops(names: list[str], recipe: Recipe) -> list[tuple[str, str]]:
-    """What each step from the base to a format did: the step's outcome against what it was made from."""
-    steps = [(SPECIALIST, "base"), *((scheme.name, SPECIALIST) for scheme in recipe.quantize)]
+    """What each step from the base to a format did: the step's outcome against what it was made from.
+
+    Full precision is compared with the adapter where the recipe has it asked, else with the base.
+    """
+    line = [name for name in ("base", UNMERGED.name, SPECIALIST) if name in names]
+    steps = [*zip(line[1:], line, strict=False), *((scheme.name, SPECIALIST) for scheme in recipe.candidates)]
     return [(one, other) for one, other in steps if {one, other} <= set(names)]
 
 

@@ -5,16 +5,21 @@ from collections.abc import Iterable, Sequence
 
 from evals.metrics import TITLES
 from evals.records import Contestant
+from registry.adapters import Adapter
 from registry.evidence import Evidence
 from supply_chain.recipe import Recipe
+from supply_chain.recipe.adapter import room_for
 from supply_chain.records import Origin
 
 _PIPELINES = {"classification": "text-classification", "multilabel": "text-classification"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#])")
 
 
-def card_of(recipe: Recipe, evidence: Evidence) -> str:
-    """`README.md`: the hub's metadata, with every metric as an evaluation result, and a text in Markdown."""
+def card_of(recipe: Recipe, evidence: Evidence, adapter: Adapter | None = None) -> str:
+    """`README.md`: the hub's metadata, with every metric as an evaluation result, and a text in Markdown.
+
+    `adapter`: the one behind the artifact, for servers that share its base.
+    """
     from huggingface_hub import ModelCardData  # noqa: PLC0415 (only where a release is registered)
 
     licence, named = _licence(evidence.artifact.record.origins)
@@ -29,7 +34,7 @@ def card_of(recipe: Recipe, evidence: Evidence) -> str:
         license=licence,
         license_name=named,
     )
-    return f"---\n{data.to_yaml()}\n---\n\n{_text(recipe, evidence)}"
+    return f"---\n{data.to_yaml()}\n---\n\n{_text(recipe, evidence, adapter)}"
 
 
 def _licence(origins: Iterable[Origin]) -> tuple[str, str | None]:
@@ -60,7 +65,7 @@ def _results(recipe: Recipe, evidence: Evidence) -> list:
     ]
 
 
-def _text(recipe: Recipe, evidence: Evidence) -> str:
+def _text(recipe: Recipe, evidence: Evidence, adapter: Adapter | None) -> str:
     artifact, card = evidence.artifact.record, evidence.scorecard.record
     parts = [
         f"# {plain(recipe.name)}",
@@ -88,10 +93,23 @@ def _text(recipe: Recipe, evidence: Evidence) -> str:
             [
                 (name, getattr(evidence, name).digest)
                 for name in ("artifact", "scorecard", "decision", "report")
-            ] + [("data", card.splits_digest), ("base", artifact.base_digest), ("prompt", artifact.prompt_sha256)],
+            ]
+            + ([("adapter", adapter.stored.digest)] if adapter else [])
+            + [("data", card.splits_digest), ("base", artifact.base_digest), ("prompt", artifact.prompt_sha256)],
         ),
+        _beside(recipe, evidence, adapter) if adapter else "",
     ]  # fmt: skip
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _beside(recipe: Recipe, evidence: Evidence, adapter: Adapter) -> str:
+    base = evidence.artifact.record.base_name
+    place = f"{adapter.stored.record.kind}/{adapter.stored.key}"
+    return (
+        f"The LoRA adapter (rank {adapter.rank}, `{place}` in the store) also serves beside others on one "
+        f"{plain(base)}: `vllm serve BASE --enable-lora --max-lora-rank {room_for([adapter.rank])} --lora-modules "
+        f"{recipe.name}=ADAPTER`. It answers as full precision does, not as this format."
+    )
 
 
 def _figures(evidence: Evidence) -> str:

@@ -84,7 +84,7 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
 
     What ships is held to its own lower bounds by the other checks. At some hundred test rows the
     interval of this difference is wider than any sensible allowance, so that its bound would
-    refuse 4-bit weights for the size of the test split.
+    refuse a format for the size of the test split.
     """
     found = difference(card, "specialist")
     if found is None:
@@ -92,9 +92,9 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
     loss = -found.mean
     passed = loss <= allowed
     sentence = (
-        f"4-bit weights {'lose' if loss > 0 else 'gain'} {apart(abs(loss), allowed)} {TITLES[card.metric]} against "
-        f"full precision (95 % interval of the change {found.low:+.3f} to {found.high:+.3f}); "
-        f"a mean loss of up to {allowed:g} is allowed."
+        f"In the format {card.candidate}, it {'loses' if loss > 0 else 'gains'} {apart(abs(loss), allowed)} "
+        f"{TITLES[card.metric]} against full precision (95 % interval of the change {found.low:+.3f} to "
+        f"{found.high:+.3f}); a mean loss of up to {allowed:g} is allowed."
     )
     return Check(name="quantization", passed=passed, measured=loss, required=allowed, sentence=sentence)
 

@@ -5,6 +5,7 @@ Made once, when the release is registered, and kept as they were made.
 
 from pathlib import Path
 
+from registry.adapters import adapter_of
 from registry.bom import bom_of
 from registry.card import card_of
 from registry.evidence import Documents, Evidence
@@ -20,7 +21,8 @@ def documents_of(recipe: Recipe, evidence: Evidence, store: Store) -> Stored[Doc
     release = evidence.claims(recipe.name, recipe.route).key
 
     def make(folder: Path) -> Documents:
-        (folder / CARD).write_text(card_of(recipe, evidence), encoding="utf-8")
+        adapter = adapter_of(evidence.artifact.record.made_from, store)
+        (folder / CARD).write_text(card_of(recipe, evidence, adapter), encoding="utf-8")
         (folder / BOM).write_text(canonical_json(bom_of(recipe, evidence, release)), encoding="utf-8")
         return Documents(release=release)
 

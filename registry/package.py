@@ -97,7 +97,9 @@ def _save(model: "LoggedModel", run_id: str, artifact: Stored[Artifact], folder:
 
 
 def _requirements(artifact: Artifact) -> list[str]:
-    return [*_REQUIREMENTS, *(["jinja2", "cyllama"] if artifact.runtime.startswith("cyllama") else [])]
+    more = ["jinja2", "cyllama"] if artifact.runtime.startswith("cyllama") else []
+    more += [name for name in ("compressed-tensors", "onnxruntime") if name in artifact.runtime]
+    return [*_REQUIREMENTS, *more]
 
 
 def _data(recipe: Recipe, splits_digest: str) -> "DatasetInput":

@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from registry.adapters import adapter_of
+from registry.decoding import decoding_of
 from registry.evidence import Claims, Evidence, reread
 from registry.routing import (
     AdapterAt,
     ArtifactAt,
     Base,
-    Decoding,
     DocumentsAt,
     LatencyMs,
     MlflowVersion,
@@ -28,7 +28,7 @@ from supply_chain.serving import read_serving
 from supply_chain.settings import Settings
 from supply_chain.store import ENTRY, Store, write_atomically
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def model_of(live: Live, store: Store, settings: Settings, trust: bool = True) -
     at = uri_of("artifact", live.claims.artifact.key, store)
     placed: dict[str, Any] = {"artifact": model.artifact.model_copy(update={"uri": at})}
     if model.adapter is not None:
-        at = uri_of("adapter", model.adapter.uri.rpartition("/")[2], store)
+        kind, key = model.adapter.uri.split("/")[-2:]
+        at = uri_of(kind, key, store)
         placed["adapter"] = model.adapter.model_copy(update={"uri": at})
     if live.claims.documents is not None:
         claim = live.claims.documents
@@ -120,18 +121,12 @@ def uri_of(kind: str, key: str, store: Store) -> str:
 def _model(live: Live, evidence: Evidence, store: Store) -> Model:
     artifact, record, card = evidence.artifact, evidence.artifact.record, evidence.scorecard.record
     candidate, serving = evidence.candidate, read_serving(artifact.path)
-    adapter = adapter_of(record.made_from, store)
-    written = serving.task != "classification"
     return Model(
         name=live.name,
         mlflow=MlflowVersion(name=live.name, version=live.version),
         artifact=ArtifactAt(uri="", sha256=artifact.digest, format=record.format, size_bytes=artifact.size_bytes),
-        adapter=AdapterAt(uri=uri_of("adapter", adapter.key, store), sha256=adapter.digest) if adapter else None,
-        decoding=Decoding(
-            answers="written" if written else "ranked",
-            temperature=0.0,
-            max_new_tokens=serving.max_new_tokens if written else 0,
-        ),
+        adapter=_adapter(record.made_from, store),
+        decoding=decoding_of(serving),
         promise=serving.escalation and serving.escalation.model_copy(update={"cheapest": None}),  # prices stay here
         chat_template_sha256=record.chat_template_sha256,
         tokenizer_sha256=record.tokenizer_sha256,
@@ -151,3 +146,11 @@ def _model(live: Live, evidence: Evidence, store: Store) -> Model:
         usd_per_1k=candidate.usd_per_1k,
         size_bytes=candidate.size_bytes,
     )
+
+
+def _adapter(made_from: str, store: Store) -> AdapterAt | None:
+    found = adapter_of(made_from, store)
+    if found is None:
+        return None
+    at = uri_of(found.stored.record.kind, found.stored.key, store)
+    return AdapterAt(uri=at, sha256=found.stored.digest, rank=found.rank)

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from evals.metrics import TITLES
 from evals.table import interval, percent, usd
 from review import fleet_page, pages
 from review.accounts import Account
@@ -48,7 +49,7 @@ class App:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters |= {"interval": interval, "usd": usd, "percent": percent}
+        self.environment.filters |= {"interval": interval, "usd": usd, "percent": percent, "metric": TITLES.__getitem__}
 
     def page(self, name: str, visitor: Visitor | None, status: int = 200, **values: Any) -> HTMLResponse:
         """A rendered template."""

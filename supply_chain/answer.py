@@ -1,7 +1,8 @@
 """Answers texts with an artifact's folder alone: `python -m supply_chain.answer FOLDER < texts.txt`.
 
-One text a line in; one JSON object a line out, as the registered model answers: `label`, `confidence`,
-`escalate`. Files are compared with their recorded digests first. Nothing of the project but this package is needed.
+An adapter's folder is followed by that of its base. One text a line in; one JSON object a line out, as the
+registered model answers: `label`, `confidence`, `escalate`. Files are compared with their recorded digests first.
+Nothing of the project but this package is needed.
 """
 
 import json
@@ -31,11 +32,11 @@ class Answer:
 class Answerer:
     """A stored artifact, loaded by its own runtime."""
 
-    def __init__(self, path: Path):
-        """Loads the folder `path`. Raises CorruptData when its bytes are not the recorded ones."""
+    def __init__(self, path: Path, base: Path | None = None):
+        """Loads the folder `path`, an adapter's over `base`. Raises CorruptData for other bytes than recorded."""
         _verify(path)
         self.serving = read_serving(path)
-        self.loaded = open_artifact(path, serving_compute(path, load_settings()))
+        self.loaded = open_artifact(path, serving_compute(path, load_settings()), base)
         serving = self.serving
         self.renderer = Renderer.of(serving.prompt, serving.labels, self.loaded.tokenizer, serving.task)
         self.scorer = LabelScorer(self.loaded, self.renderer) if serving.task == "classification" else None
@@ -46,6 +47,15 @@ class Answerer:
         promise = self.serving.escalation
         return [Answer(label, sure, promise is not None and sure < promise.threshold) for label, sure in found]
 
+    def tokens(self, text: str) -> int:
+        """Tokens of the prompt that `text` is shown in."""
+        return len(self.loaded.tokenizer(self.renderer.context(text), add_special_tokens=False)["input_ids"])
+
+    @property
+    def room(self) -> int:
+        """Tokens of the longest answer."""
+        return self.serving.max_new_tokens if self.scorer is None else int(self.scorer.scorer.longest)
+
     def _ranked(self, scorer: LabelScorer, texts: Sequence[str]) -> list[tuple[str, float]]:
         shares = self.serving.calibration.probabilities(scorer.likelihoods(texts))
         return [(self.serving.labels[max(range(len(row)), key=row.__getitem__)], max(row)) for row in shares]
@@ -54,7 +64,8 @@ class Answerer:
         from supply_chain.generation import write  # noqa: PLC0415 (torch)
 
         contexts = [self.renderer.context(text) for text in texts]
-        written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
+        room, setting = self.serving.max_new_tokens, self.serving.setting
+        written = write(self.loaded, contexts, room, self.renderer.complete, setting=setting)
         free = self.serving.task == "generation"
         return [(self.renderer.read(w.text), w.confidence(a_token=free)) for w in written]
 
@@ -73,7 +84,7 @@ def _intact(path: Path, sha256: str) -> bool:
 def main() -> None:
     """Answers standard input line by line; exit code 2 for a folder that cannot be used."""
     try:
-        answerer = Answerer(Path(sys.argv[1]))
+        answerer = Answerer(*map(Path, sys.argv[1:3]))
         for line in sys.stdin:
             (found,) = answerer.answer([line.rstrip("\n")])
             sys.stdout.write(json.dumps(found.__dict__, ensure_ascii=False) + "\n")

@@ -12,16 +12,19 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.compensate import compensate, second_moments
 from supply_chain.data.split import read_split
+from supply_chain.errors import InvalidInput
 from supply_chain.formats.calibration import calibration_prompts, calibration_rows
 from supply_chain.formats.gguf import FILE as GGUF
 from supply_chain.formats.gguf import write_gguf
+from supply_chain.formats.integers import write_integers
+from supply_chain.formats.onnx import write_onnx
 from supply_chain.hub import chat_template_digest, tokenizer_digest
 from supply_chain.inference import keep_packed_weights_apart, model_class
 from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.opening import open_artifact, serving_compute
-from supply_chain.recipe.quantize import BnbNf4, Gguf, Quantize
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Gguf, Integers, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
@@ -60,18 +63,30 @@ def _full_precision(job: Job, pooling: str | None) -> Any:
 
 
 def quantize(job: Job, merged: Stored[Artifact], scheme: Quantize) -> Stored[Artifact]:
-    """The merged model in one format. Raises Unavailable when the format's extra is not installed."""
+    """The merged model in one format. Raises Unavailable when the format's extra is not installed.
+
+    An adapter is not quantized: see `unmerged.py`.
+    """
+    if isinstance(scheme, Adapter):
+        raise InvalidInput("an adapter stands for what training made, not for the merged model in another format")
 
     def make(folder: Path) -> Artifact:
         source, rows = merged.verify().path, []
         if isinstance(scheme, Gguf):
             write_gguf(source, folder, scheme)
             libraries = ["cyllama"]
+        elif isinstance(scheme, Onnx):
+            write_onnx(source, folder, scheme)
+            libraries = ["onnxruntime"]
         else:
             rows = calibration_rows(job, read_split(job.splits.verify(), "train"), scheme.calibration_rows)
             tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
-            save_nf4(source, folder, scheme, calibration_prompts(job, rows, tokenizer))
-            libraries = ["transformers", "bitsandbytes"]
+            prompts = calibration_prompts(job, rows, tokenizer)
+            if isinstance(scheme, Integers):
+                write_integers(source, folder, scheme, prompts)
+            else:
+                save_nf4(source, folder, scheme, prompts)
+            libraries = ["transformers", scheme.extra or "bitsandbytes"]
         return _describe(
             job,
             folder,

@@ -1,11 +1,11 @@
-"""Chooses 4-bit codes so that later columns make up for the rounding of earlier ones.
+"""Chooses codes so that later columns make up for the rounding of earlier ones.
 
-GPTQ (Frantar et al. 2022, arXiv:2210.17323) with bitsandbytes' NF4 code book and the block scales
-that it chose: only the codes change, so the weights stay ordinary NF4 for every reader. The second
-moments of each layer's inputs come from prompts of the train split.
+GPTQ (Frantar et al. 2022, arXiv:2210.17323) with any code book. With bitsandbytes' NF4 and the block
+scales that it chose, only the codes change, so that the weights stay ordinary NF4 for every reader.
+The second moments of each layer's inputs come from prompts of the train split.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,21 +53,30 @@ def compensate(layer: Any, weight: torch.Tensor, moments: torch.Tensor) -> None:
             f"{state.blocksize}; set calibration_rows to 0 for plain rounding"
         )
     scales = _scales(state).reshape(outputs, inputs // state.blocksize)
-    codes = _codes(weight.float(), scales, state.code.float(), state.blocksize, moments)
+    size = state.blocksize
+    codes = compensated(weight.float(), state.code.float(), size, lambda start, _: scales[:, start // size], moments)
     flat = codes.reshape(-1)
     layer.weight.data = (flat[::2] << 4 | flat[1::2]).to(torch.uint8).reshape(layer.weight.data.shape)
 
 
-def _codes(
-    weight: torch.Tensor, scales: torch.Tensor, book: torch.Tensor, block: int, moments: torch.Tensor
+def compensated(
+    weight: torch.Tensor,
+    book: torch.Tensor,
+    block: int,
+    scale_of: Callable[[int, torch.Tensor], torch.Tensor],
+    moments: torch.Tensor,
 ) -> torch.Tensor:
-    """Index into `book` for every weight: [outputs, inputs]."""
+    """Index into the ascending `book` for every weight: [outputs, inputs].
+
+    `scale_of` gives the scales [outputs] of the block of columns that starts at a place, told what the blocks before
+    have left there [outputs, block].
+    """
     left, inverse = weight.clone(), _inverse_factor(moments)
     codes = torch.empty(weight.shape, dtype=torch.int64, device=weight.device)
     bounds = (book[1:] + book[:-1]) / 2
     for start in range(0, weight.shape[1], block):
         end = start + block
-        scale = scales[:, start // block].clamp_min(1e-12)
+        scale = scale_of(start, left[:, start:end]).clamp_min(1e-12)
         errors = torch.zeros(weight.shape[0], block, device=weight.device)
         for j in range(start, end):
             column = left[:, j]

@@ -8,14 +8,18 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from supply_chain.errors import CorruptData
+from supply_chain.formats.extras import library
 from supply_chain.loaded import Loaded, has_head
 from supply_chain.records import Compute
+
+_PACKED = "compressed-tensors"
 
 __all__ = ["Loaded", "has_head", "load", "open_weights"]
 
 
-def load(path: Path, compute: Compute) -> Loaded:
-    """Loads a folder of safetensors (plain or 4-bit); nothing is fetched and no code of it is run.
+def load(path: Path, compute: Compute, base: Path | None = None) -> Loaded:
+    """Loads a folder of safetensors (plain or 4-bit), or the adapter in it over `base`, unmerged; nothing is fetched
+    and no code of it is run.
 
     Raises CorruptData when the folder holds no whole model.
     """
@@ -23,7 +27,9 @@ def load(path: Path, compute: Compute) -> Loaded:
     start = time.perf_counter()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-        model = open_weights(path, compute)
+        model = open_weights(base or path, compute)
+        if base is not None:
+            model = _with_adapter(model, path)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise CorruptData(f"{path} holds no model that can be loaded: {error}") from error
     keep_packed_weights_apart(model)
@@ -34,10 +40,17 @@ def load(path: Path, compute: Compute) -> Loaded:
     return Loaded(model.eval(), tokenizer, time.perf_counter() - start)
 
 
+def _with_adapter(model: Any, path: Path) -> Any:
+    from peft import PeftModel  # noqa: PLC0415 (a second, for adapters alone)
+
+    return PeftModel.from_pretrained(model, str(path), local_files_only=True).get_base_model()
+
+
 def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:
     """The model in a folder of safetensors, with `compute`'s dtype, attention and device."""
     return model_class(path).from_pretrained(
         path,
+        config=_config(path),
         dtype=getattr(torch, compute.dtype),
         attn_implementation=compute.attention,
         device_map={"": compute.device},
@@ -46,6 +59,16 @@ def open_weights(path: Path, compute: Compute, quantization: Any = None) -> Any:
         use_safetensors=True,
         **({"quantization_config": quantization} if quantization else {}),
     )
+
+
+def _config(path: Path) -> Any:
+    """A folder's configuration; packed integers are to be unpacked while they are read, not at the first request."""
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    told = getattr(config, "quantization_config", None)
+    if isinstance(told, dict) and told.get("quant_method") == _PACKED:
+        library(_PACKED, f"{path} holds packed integers: it")
+        told["dequantize"] = True
+    return config
 
 
 def device_bytes(compute: Compute) -> int:

@@ -13,7 +13,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1}
+VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1, "unmerged": 1}
 
 
 def adapter_key(job: Job) -> str:
@@ -67,6 +67,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         prompt=job.prompt_sha256,
         origins=origins(job),
         escalation=_promise(job),
+        **_decoding(job),
     )
 
 
@@ -81,7 +82,21 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         splits=job.splits.digest,
         escalation=_promise(job),
         seed=job.settings.seed,
+        **_decoding(job),
     )
+
+
+def _decoding(job: Job) -> dict[str, object]:
+    """What decides how an artifact writes; nothing where nothing is chosen."""
+    spec = job.recipe.evaluate
+    if spec.decoding is None:
+        return {}
+    return {"decoding": {"grid": spec.decoding, "metric": spec.metric, "resamples": spec.resamples}}
+
+
+def unmerged_key(trained: Stored[Trained], merged: Stored[Artifact]) -> str:
+    """What decides the adapter's own artifact; the merged model tells of base, prompt, calibration and promise."""
+    return identity("unmerged", VERSIONS["unmerged"], adapter=trained.digest, merged=merged.digest)
 
 
 def _promise(job: Job) -> object:

@@ -10,9 +10,10 @@ from supply_chain.compute import scoring_compute
 from supply_chain.data.split import read_split
 from supply_chain.job import Job
 from supply_chain.label_loss import Loss, label_smoothed
+from supply_chain.on_policy import check_same_words
 from supply_chain.preference import Pair, pairs_of
 from supply_chain.recipe.continual import Corrections
-from supply_chain.recipe.distill import DistillTrain, LogitsObjective, SequenceObjective
+from supply_chain.recipe.distill import DistillTrain, LogitsObjective, OnPolicyObjective, SequenceObjective
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.records import Example
 from supply_chain.succession import CORRECTED
@@ -61,7 +62,11 @@ def _distilled(job: Job, spec: DistillTrain, work: Path) -> Lesson:
         rows = followed(read_split(job.splits, "train"), said, spec.objective)
         return Lesson(rows, label_smoothed(spec.label_smoothing), paid_usd=answers.record.usd)
     compute = scoring_compute(job.settings)
+    if isinstance(spec.objective, OnPolicyObjective):
+        check_same_words(job)
     kept = layers_to_keep(job, spec.student, compute, work) if spec.student else None
+    if isinstance(spec.objective, OnPolicyObjective):
+        return Lesson(read_split(job.splits, "train"), label_smoothed(0), kept)
     if spec.answers == "words" and isinstance(spec.objective, LogitsObjective):
         kept_tokens = token_answers(job, spec.objective.top_tokens, spec.max_tokens, compute)
         loss = token_loss(kept_tokens, spec.objective, spec.label_smoothing)

@@ -20,7 +20,7 @@ from supply_chain.keys import parity_key
 from supply_chain.loaded import Loaded, has_head
 from supply_chain.opening import open_artifact, serving_compute
 from supply_chain.prompt import Renderer
-from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.quantize import Awq, Quantize
 from supply_chain.records import Artifact, Example, Finding, Parity, Trained
 from supply_chain.scoring import answer_likelihoods
 from supply_chain.serving import Serving, read_serving
@@ -51,7 +51,7 @@ class Line:
     @property
     def hop(self) -> str:
         """The artifact's own hop."""
-        return f"merged → {self.scheme.name}"
+        return f"merged → {self.scheme.name}" if self.scheme.alone else "base → adapter"
 
     @cached_property
     def rows(self) -> list[Example]:
@@ -71,7 +71,8 @@ class Line:
     @cached_property
     def own(self) -> Loaded:
         """The artifact, by its own runtime from its own files."""
-        return open_artifact(self.artifact.path, serving_compute(self.artifact.path, self.job.settings))
+        path = self.artifact.path
+        return open_artifact(path, serving_compute(path, self.job.settings), self.job.base.path)
 
     @cached_property
     def serving(self) -> Serving:
@@ -112,9 +113,10 @@ def findings(line: Line) -> Iterator[Finding]:
     fault = merged_fault(line.job.start.path, line.trained.path, line.merged.path)
     hop = "base → adapter" if fault.startswith("the adapter") else "adapter → merged"
     yield Finding(hop=hop, name="merge", passed=not fault, sentence=fault or "the merged weights hold the adapter")
-    same = line.artifact.record.made_from == line.merged.digest
-    other = f"it was made from {line.artifact.record.made_from[:12]}, not from the merged {line.merged.digest[:12]}"
-    yield Finding(hop=line.hop, name="source", passed=same, sentence="it was made from the merged" if same else other)
+    source, told = (line.merged, "merged") if line.scheme.alone else (line.trained, "trained")
+    same = line.artifact.record.made_from == source.digest
+    other = f"it was made from {line.artifact.record.made_from[:12]}, not from the {told} {source.digest[:12]}"
+    yield Finding(hop=line.hop, name="source", passed=same, sentence=f"it was made from the {told}" if same else other)
     try:
         _ = line.own, line.serving
     except CorruptData as error:
@@ -188,7 +190,8 @@ def _tokens(line: Line) -> Finding:
 
 
 def _share(line: Line) -> Finding:
-    found = fine_tune_share(line.job.start.path, line.merged.path, line.artifact.path, line.own)
+    weighed = isinstance(line.scheme, Awq)
+    found = fine_tune_share(line.job.start.path, line.merged.path, line.artifact.path, line.own, weighed)
     if found is None:
         return Finding(
             hop=line.hop, name="fine-tune", passed=True, sentence="no weights to compare with the base's were found"

@@ -88,7 +88,7 @@ class Succession(BaseModel):
     corrected: int = 0
     """Train rows that experts corrected."""
     held_out: int = 0
-    """Corrections left out because their text is held out for validation or test."""
+    """Corrections left out because their text, or one much like it, is held out for validation or test."""
 
 
 class Splits(Record):
@@ -231,6 +231,8 @@ class Artifact(Record):
     """The command that answers texts with it; FOLDER is where its files lie."""
     calibration: list[str] = []
     """Train rows (ids) whose activations chose its codes."""
+    rank: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Of a LoRA adapter that stands alone."""
 
 
 class Finding(BaseModel):

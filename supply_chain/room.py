@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from supply_chain.errors import CannotTrain, Unavailable
 from supply_chain.store import write_atomically
@@ -41,7 +42,7 @@ def explained_shortage(work: Path) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise MemoryRanOut(str(error)) from error
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
             raise MemoryRanOut(str(error)) from error
         if "No space left" in str(error) or shutil.disk_usage(work).free < 1 << 20:

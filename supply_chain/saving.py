@@ -10,17 +10,21 @@ import torch
 from supply_chain.store import ENTRY
 
 
-def save_learned(model: Any, base_name: str, folder: Path) -> None:
-    """The adapter of a peft model, else the model's weights. The live model stays as it is."""
+def save_learned(model: Any, base_name: str, folder: Path, gathered: dict[str, torch.Tensor] | None = None) -> None:
+    """The adapter of a peft model, else the model's weights. The live model stays as it is.
+
+    `gathered` are all its weights where the model itself holds a part (`sharding.py`).
+    """
     if hasattr(model, "peft_config"):
         for config in model.peft_config.values():
             config.base_model_name_or_path = base_name  # a local path would change the digest
             config.target_modules = sorted(config.target_modules)  # so would the order of a set
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+        model.save_pretrained(folder, state_dict=gathered, safe_serialization=True, save_embedding_layers=False)
         (folder / "README.md").unlink(missing_ok=True)
         return
     tied = getattr(model, "all_tied_weights_keys", None) or {}
-    weights = {name: tensor.to(torch.bfloat16) for name, tensor in model.state_dict().items() if name not in tied}
+    found = gathered if gathered is not None else model.state_dict()
+    weights = {name: tensor.to(torch.bfloat16) for name, tensor in found.items() if name not in tied}
     model.save_pretrained(folder, state_dict=weights)
     config = folder / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}, indent=2, sort_keys=True))

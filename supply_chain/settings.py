@@ -34,6 +34,7 @@ class Settings(BaseSettings):
         description="dtype:attention:threads for training, instead of measuring them.",
     )
     processes: int = Field(1, ge=1, le=64, description="Processes that train one model together; with GPUs, one each.")
+    sharded: bool = Field(False, description="Shares one model's weights out over the processes' GPUs (FSDP).")
     device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="Where models run.")
 
     @classmethod

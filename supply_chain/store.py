@@ -134,6 +134,25 @@ class Store:
         """The local object of one kind whose bytes have this digest, or None."""
         return next((stored for stored in self.all(kind) if stored.digest == digest), None)
 
+    def probe(self) -> None:
+        """Writes, reads and removes a small file, here and in the shared store. Raises Unavailable."""
+        name = f"probe-{uuid.uuid4().hex}"
+        here = self.root / "tmp" / name
+        try:
+            write_atomically(here, name)
+            here.unlink()
+        except OSError as error:
+            raise Unavailable(f"{self.root} cannot be written: {error.strerror}") from error
+        if self.remote is None:
+            return
+        with _reaching(self.remote):
+            filesystem, base = fsspec.url_to_fs(f"{self.remote}/{name}")
+            filesystem.makedirs(os.path.dirname(base), exist_ok=True)
+            filesystem.pipe_file(base, name.encode())
+            if filesystem.cat_file(base) != name.encode():
+                raise OSError("it gave back other bytes than were written")
+            filesystem.rm_file(base)
+
     def workdir(self, key: str) -> Path:
         """A folder for resumable work on `key`; it outlives the process. See `clear_work`."""
         path = self.root / "work" / key

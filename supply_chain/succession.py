@@ -18,11 +18,13 @@ from supply_chain.data.split import read_split
 from supply_chain.data.table import write_table
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
+from supply_chain.mending import fresh, scrubbed
 from supply_chain.recipe.continual import Continual
+from supply_chain.recipe.data import DataSpec
 from supply_chain.records import Artifact, Example, Splits, Succession, Trained
 from supply_chain.store import Record, Store, Stored
 
-VERSION = 1
+VERSION = 2
 CORRECTED = "corrected"
 """The flag of a row that an expert corrected."""
 _HELD_OUT = ("validation", "test")
@@ -75,6 +77,7 @@ def succeed(
     champion: Stored[Artifact] | None,
     continual: Continual | None,
     corrections: Stored[Corrections] | None,
+    data: DataSpec,
     seed: int,
     store: Store,
 ) -> Stored[Splits]:
@@ -91,6 +94,7 @@ def succeed(
         champion=champion.digest if champion else None,
         replay=continual.replay if continual and champion else 0.0,
         corrections=corrections.digest if corrections else None,
+        rules=data.rules.model_dump(mode="json", include={"pii", "near_duplicates"}) if corrections else None,
         seed=seed,
     )
 
@@ -100,8 +104,8 @@ def succeed(
         if champion is not None:
             labels |= set(champion.record.labels)
         held = {same_text(row.text): row for name in _HELD_OUT for row in read_split(splits, name)}
-        told = _latest(corrections, labels) if corrections else {}
-        mended = [row for text, row in told.items() if text not in held]
+        told = _latest(corrections, labels, data) if corrections else {}
+        mended = fresh(told.values(), [row.text for row in held.values()], data)
         train = [row for row in read_split(splits, "train") if same_text(row.text) not in told]
         train += [_example(row) for row in mended]
         replayed: list[Example] = []
@@ -123,8 +127,8 @@ def succeed(
     return store.once(Splits, key, make)
 
 
-def _latest(corrections: Stored[Corrections], labels: set[str]) -> dict[str, Correction]:
-    """The last correction of each text, by the folded text."""
+def _latest(corrections: Stored[Corrections], labels: set[str], data: DataSpec) -> dict[str, Correction]:
+    """The last correction of each text, by the folded text without personal data."""
     rows = read_corrections(corrections)
     odd = [f"line {row.line}: {row.label!r}" for row in rows if row.label not in labels]
     if odd:
@@ -133,7 +137,7 @@ def _latest(corrections: Stored[Corrections], labels: set[str]) -> dict[str, Cor
             f"train.corrections: {corrections.record.source} has labels that the data have not: {', '.join(odd[:10])}"
             f"{more}; the labels are {', '.join(sorted(labels)[:30])}"
         )
-    return {same_text(row.text): row for row in rows}
+    return {same_text(row.text): row for row in scrubbed(rows, data)}
 
 
 def _example(row: Correction) -> Example:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def teacher_answers(job: Job, compute: Compute) -> Stored[TeacherAnswers]:
 
     def make(folder: Path) -> TeacherAnswers:
         loaded, rows = load(teacher.path, compute), read_split(splits, "train")
-        renderer = teacher_renderer(job, teacher.path, loaded)
+        renderer = teacher_renderer(job, teacher.path, loaded.tokenizer)
         found = label_likelihoods(loaded, renderer, [row.text for row in rows])
         order = [renderer.labels.index(label) for label in job.labels]
         answers = torch.tensor(found)[:, order].log_softmax(-1).numpy().astype(np.float32)
@@ -120,7 +120,8 @@ def layers_to_keep(job: Job, cut: Cut, compute: Compute, work: Path) -> list[int
         kept = [round(i * (depth - 1) / max(cut.layers - 1, 1)) for i in range(cut.layers)]
     else:
         rows = read_split(job.splits, "train")[:: max(1, sum(job.splits.record.rows["train"].values()) // cut.rows)]
-        scores = block_influence(loaded, teacher_renderer(job, job.teacher.path, loaded), [row.text for row in rows])
+        renderer = teacher_renderer(job, job.teacher.path, loaded.tokenizer)
+        scores = block_influence(loaded, renderer, [row.text for row in rows])
         kept = sorted(sorted(range(depth), key=lambda i: -scores[i])[: cut.layers])
     write_atomically(path, json.dumps(kept))
     return kept
@@ -151,10 +152,10 @@ def block_influence(loaded: Loaded, renderer: Renderer, texts: list[str]) -> lis
     return [1 - total / tokens for total in sums]
 
 
-def teacher_renderer(job: Job, path: Path, loaded: Loaded) -> Renderer:
-    """The teacher's own prompt; an untuned base reads this recipe's."""
+def teacher_renderer(job: Job, path: Path, tokenizer: Any) -> Renderer:
+    """The teacher's own prompt; an untuned base reads this recipe's. Raises InvalidInput for other labels."""
     if not (path / FILE).exists():
-        return Renderer.of(job.recipe.prompt, job.labels, loaded.tokenizer, job.recipe.task)
+        return Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
     serving = read_serving(path)
     if set(serving.labels) != set(job.labels):
         odd = sorted(set(serving.labels) ^ set(job.labels))
@@ -162,4 +163,4 @@ def teacher_renderer(job: Job, path: Path, loaded: Loaded) -> Renderer:
             f"train.teacher: teacher and student know different labels ({', '.join(odd[:5])}): train both on data with "
             "the same labels"
         )
-    return Renderer.of(serving.prompt, serving.labels, loaded.tokenizer, job.recipe.task)
+    return Renderer.of(serving.prompt, serving.labels, tokenizer, job.recipe.task)

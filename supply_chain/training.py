@@ -12,15 +12,15 @@ import torch
 from pydantic import BaseModel
 from transformers import AutoTokenizer, ProgressCallback, TrainerState, set_seed
 
-from supply_chain.batches import IGNORED
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import scoring_compute, training_compute
 from supply_chain.data.split import read_split
-from supply_chain.encode import training_rows
+from supply_chain.encode import answer_room, training_rows
 from supply_chain.inference import Loaded
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key
 from supply_chain.lesson import lesson_of
+from supply_chain.on_policy import context_rows
 from supply_chain.plan import Plan
 from supply_chain.preference import pair_rows
 from supply_chain.processes import train_together
@@ -29,7 +29,7 @@ from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.saving import copy_files, save_learned
 from supply_chain.scoring import label_likelihoods
-from supply_chain.settings import Settings
+from supply_chain.sharding import check_sharding, whole_weights
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
 from supply_chain.together import alone, leader_first, leads
@@ -50,8 +50,14 @@ def train(job: Job, tracker: Callable[[str], Tracker]) -> Stored[Trained]:
     number or one row does not fit into memory.
     """
     key = adapter_key(job)
-    work, run = job.store.workdir(key), train_together if job.settings.processes > 1 else train_here
-    stored = job.store.once(Trained, key, lambda folder: run(job, work, folder, tracker(key)))
+    work = job.store.workdir(key)
+
+    def make(folder: Path) -> Trained:
+        check_sharding(job.recipe.train, job.settings)
+        run = train_together if job.settings.processes > 1 else train_here
+        return run(job, work, folder, tracker(key))
+
+    stored = job.store.once(Trained, key, make)
     job.store.clear_work(key)
     return stored
 
@@ -73,17 +79,19 @@ def train_here(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     start = scoring_compute(job.settings)
     plan = Plan(job, spec, tokenizer, renderer, rows, start, work, tracker, lesson.loss, lesson.kept)
     plan = replace(plan, paid_usd=lesson.paid_usd)
-    with leader_first():
-        compute = _settled_compute(work, job.settings, lambda c: _trial_step(plan, c))
-    plan = replace(plan, compute=compute)
+    if plan.on_policy is not None:
+        room = answer_room(lesson.examples, renderer, tokenizer)
+        plan = replace(plan, rows=context_rows(rows), answer_tokens=room)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
-    tracker.params(_flat(compute))
     share = spec.batch_size // job.settings.processes
     rows_at_once = gcd(share, micro_batch(work, share))
     while True:
         try:
             with explained_shortage(work):
-                return _attempt(plan, rows_at_once, folder)
+                with leader_first():
+                    compute = _settled_compute(plan, rows_at_once)
+                tracker.params(_flat(compute))
+                return _attempt(replace(plan, compute=compute), rows_at_once, folder)
         except MemoryRanOut as shortage:
             rows_at_once = take_fewer(work, share, rows_at_once)
             if not alone():
@@ -106,20 +114,16 @@ def _attempt(plan: Plan, rows_at_once: int, folder: Path) -> Trained:
         states = states_of(trainable, plan.rows, compute, work) if trainable.below is not None else None
     best = _keep_best(plan, trainable)
     set_seed(job.settings.seed)
-    trainer = plan.trainer(
-        trainable,
-        args=plan.arguments(compute, rows_at_once),
-        processing_class=plan.tokenizer,
-        data_collator=plan.batches(states),
-        callbacks=[marks, Watch(plan.tracker), *([best] if best else [])],
-    )
+    callbacks = [marks, Watch(plan.tracker), *([best] if best else [])]
+    trainer = plan.trainer(trainable, states, args=plan.arguments(rows_at_once), callbacks=callbacks)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(Bar())
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    gathered = whole_weights(trainer)
     if best and leads():
         copy_files(best.folder, folder)
     elif leads():
-        save_learned(trainable.model, job.base.record.name, folder)
+        save_learned(trainable.model, job.base.record.name, folder, gathered)
     plan.tracker.finished()
     return _record(plan, trainable, trainer.state, marks.seconds, rows_at_once, best)
 
@@ -178,28 +182,17 @@ def _keep_best(plan: Plan, trainable: Trainable) -> KeepBest | None:
     return KeepBest(stopping, measure, save, plan.work, note)
 
 
-def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], Callable[[], object]]) -> Compute:
+def _settled_compute(plan: Plan, rows_at_once: int) -> Compute:
     """Chosen once for a run and kept beside its checkpoints: a resumed run must compute alike."""
-    path = work / "compute.json"
+    path = plan.work / "compute.json"
+
+    def step(compute: Compute) -> Callable[[], object]:
+        gc.collect()
+        return replace(plan, compute=compute).trial(rows_at_once)
+
     if not path.exists():
-        write_atomically(path, training_compute(settings, step).model_dump_json())
+        write_atomically(path, training_compute(plan.job.settings, step).model_dump_json())
     return Compute.model_validate(json.loads(path.read_text()))
-
-
-def _trial_step(plan: Plan, compute: Compute) -> Callable[[], object]:
-    gc.collect()
-    trainable, share = plan.opened(compute), plan.spec.batch_size // plan.job.settings.processes
-    trainer = plan.trainer(trainable, True, args=plan.arguments(compute, share))
-    middle = plan.rows[sorted(range(len(plan.rows)), key=lambda i: plan.rows[i]["length"])[len(plan.rows) // 2]]
-    batch = plan.batches()([middle] * share)
-    if trainable.below is not None:
-        shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
-        batch["inputs_embeds"] = torch.zeros(shape)
-
-    def step() -> None:
-        trainer.training_step(trainable.model, dict(batch), num_items_in_batch=batch["labels"].ne(IGNORED).sum())
-
-    return step
 
 
 def _flat(part: BaseModel) -> dict[str, object]:

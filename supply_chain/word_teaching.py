@@ -70,7 +70,7 @@ def written_answers(job: Job, compute: Compute) -> Stored[WrittenAnswers]:
 
     def make(folder: Path) -> WrittenAnswers:
         loaded, rows = _load(job, teacher.path, compute), read_split(splits, "train")
-        renderer = teacher_renderer(job, teacher.path, loaded)
+        renderer = teacher_renderer(job, teacher.path, loaded.tokenizer)
         room = answer_room(rows, renderer, loaded.tokenizer)
         written = write(loaded, [renderer.context(row.text) for row in rows], room, renderer.complete)
         found = [Verdict(_known(job, renderer.read(one.text)), math.exp(one.likelihood)) for one in written]
@@ -157,21 +157,26 @@ def top_distillation_loss(
 
 def _load(job: Job, path: Path, compute: Compute) -> Loaded:
     loaded = load(path, compute)
-    if has_head(loaded.model):
+    check_writes(loaded.model, job)
+    return loaded
+
+
+def check_writes(teacher: Any, job: Job) -> None:
+    """Raises InvalidInput when `teacher` answers with a head of labels."""
+    if has_head(teacher):
         raise InvalidInput(
             f"train.teacher: a teacher with a head of labels cannot write answers for {job.recipe.task}: train it with "
             "method lora or full, or give the student a head, too (answers: head)"
         )
-    return loaded
 
 
 def _encoded(job: Job, teacher: Loaded, path: Path, max_tokens: int) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of each train row's context, as the teacher is asked, and of its answer, as the student writes it."""
     tokenizer = AutoTokenizer.from_pretrained(job.base.verify().path, local_files_only=True)
-    check_vocabulary(tokenizer, teacher.tokenizer)
+    check_vocabulary(tokenizer, teacher.tokenizer, "logits")
     rows = read_split(job.splits, "train")
     renderer = Renderer.of(job.recipe.prompt, job.labels, tokenizer, job.recipe.task)
-    asking = teacher_renderer(job, path, teacher)
+    asking = teacher_renderer(job, path, teacher.tokenizer)
     odd = next((row for row in rows if renderer.answer(row.label) != asking.answer(row.label)), None)
     if odd is not None:
         raise InvalidInput(
@@ -185,14 +190,14 @@ def _encoded(job: Job, teacher: Loaded, path: Path, max_tokens: int) -> tuple[li
     return teacher.tokenizer(texts, add_special_tokens=False)["input_ids"], answers
 
 
-def check_vocabulary(student: Any, teacher: Any) -> None:
+def check_vocabulary(student: Any, teacher: Any, objective: str) -> None:
     """Raises InvalidInput when two tokenizers give a token different numbers."""
     if student.get_vocab() == teacher.get_vocab() and student.eos_token_id == teacher.eos_token_id:
         return
     raise InvalidInput(
-        f"train.objective logits: student and teacher read different vocabularies ({len(student)} and {len(teacher)} "
-        "tokens): take objective: {kind: sequence}, which fits any two, or a teacher of the student's family; TRL's "
-        "GOLDTrainer (trl.experimental.gold) aligns vocabularies, outside of this chain"
+        f"train.objective {objective}: student and teacher read different vocabularies ({len(student)} and "
+        f"{len(teacher)} tokens): take objective: {{kind: sequence}}, which fits any two, or a teacher of the "
+        "student's family; TRL's GOLDTrainer (trl.experimental.gold) aligns vocabularies, outside of this chain"
     )
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from registry.compilers import Compiled
 from registry.compilers.places import head, variable_of
+from registry.decoding import openai_parameters
 from registry.routing import Model, RoutingManifest
 
 CALLBACK = "registry.router.litellm.plugin"
@@ -29,7 +30,8 @@ def compile_litellm_plugin(manifest: RoutingManifest) -> Compiled:
         "a timeout is an error here: LiteLLM tells the plug-in of neither before it falls back",
         "a streamed answer is not measured against the confidence: ask without stream",
         *(
-            f"{model.name}: its confidence is that of the tokens it wrote, not the calibrated one of its labels"
+            f"{model.name}: its confidence is that of the tokens it wrote, not the calibrated one of its labels; "
+            "`supply-chain serve` gives that one"
             for model in manifest.models
             if model.decoding is not None and model.decoding.answers == "ranked"
         ),
@@ -39,11 +41,7 @@ def compile_litellm_plugin(manifest: RoutingManifest) -> Compiled:
 
 
 def _served(model: Model, generation: int) -> dict[str, Any]:
-    params = _params(model.name, variable_of(model.name))
-    if model.decoding is not None:
-        params["temperature"] = model.decoding.temperature
-        if model.decoding.max_new_tokens:
-            params["max_tokens"] = model.decoding.max_new_tokens
+    params = _params(model.name, variable_of(model.name)) | openai_parameters(model)
     told = {"generation": generation, "mlflow_version": model.mlflow.version, "sha256": model.artifact.sha256,
             "max_input_tokens": model.context_tokens}  # fmt: skip
     return {"model_name": model.name, "litellm_params": params, "model_info": told}

@@ -10,11 +10,12 @@ from collections import defaultdict
 
 from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses, tasks_of
-from registry.compilers.places import folder_of, head, is_gguf
+from registry.compilers.places import folder_of, foreign, head
 from registry.routing import Model, RoutingManifest
+from supply_chain.recipe.adapter import room_for
 
-MAX_RANK = 256
-"""The manifest does not tell an adapter's rank; vLLM reserves room for up to this."""
+_UNTOLD = 256
+"""Room for adapters whose rank an earlier generation did not tell."""
 
 
 def compile_vllm(manifest: RoutingManifest) -> Compiled:
@@ -24,8 +25,8 @@ def compile_vllm(manifest: RoutingManifest) -> Compiled:
     for model in manifest.models:
         if model.adapter is not None:
             shared[model.base.name].append(model)
-        elif is_gguf(model):
-            lost.append(left_out(model, "vLLM does not serve its GGUF weights and there is no adapter"))
+        elif foreign(model):
+            lost.append(left_out(model, f"vLLM does not serve its {foreign(model)} weights and there is no adapter"))
         else:
             folder, todo = folder_of(model.name, model.artifact.uri)
             lost += todo
@@ -58,6 +59,7 @@ def _together(base: str, models: list[Model], tasks: dict[str, list[str]]) -> tu
             f"{model.artifact.format} weights"
         )
     room = str(min(model.context_tokens for model in models))
+    rank = room_for([(model.adapter and model.adapter.rank) or _UNTOLD for model in models])
     words = ["--served-model-name", base, "--max-model-len", room, "--enable-lora"]
-    words += ["--max-loras", str(len(modules)), "--max-lora-rank", str(MAX_RANK), "--lora-modules", *modules]
+    words += ["--max-loras", str(len(modules)), "--max-lora-rank", str(rank), "--lora-modules", *modules]
     return f'vllm serve "$BASE_MODELS"/{shlex.quote(base)} {shlex.join(words)}', lost

@@ -96,13 +96,18 @@ class Router:
         start = Decision(None, route.task, confidence, 0, (reason,))
         return self._candidate(text, context, start, route)
 
-    def escalate(self, text: str, before: Decision, cause: Cause, context: Context | None = None) -> Decision:
-        """Who answers after `before.model` failed for a cause. Raises InvalidInput for a decision without a model."""
+    def escalate(
+        self, text: str, before: Decision, cause: Cause, context: Context | None = None, seen: str = ""
+    ) -> Decision:
+        """Who answers after `before.model` failed for a cause; `seen` is what showed it, for the reasons.
+
+        Raises InvalidInput for a decision without a model.
+        """
         if before.model is None:
             raise InvalidInput("nobody answered, so that there is nothing to escalate from")
         context = context or Context()
         route, own = self._of.get(before.model), self._routes.get(before.route or "")
-        reasons = (*before.reasons, f"{before.model}: {cause}")
+        reasons = (*before.reasons, f"{before.model}: {cause} {seen}".rstrip())
         limit = own.max_hops if own else 0
         if route is None or before.hops >= limit:
             return replace(before, model=None, reasons=(*reasons, f"no further hop (at most {limit})"))

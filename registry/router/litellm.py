@@ -5,6 +5,7 @@ LiteLLM walks the fallbacks that the router allows for this text; low confidence
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,10 @@ class RouterPlugin(CustomLogger):
         confidence = confidence_of(response.choices[0].model_dump())
         least = _least(router, decision)
         while least is not None and confidence is not None and confidence < least:
-            step = router.escalate(text, decision, "low_confidence", context)
+            seen = f"({confidence:.2f} < {least:g})"
+            step = router.escalate(text, decision, "low_confidence", context, seen)
             if step.model is None:
+                decision = replace(decision, reasons=step.reasons)
                 break
             asked = {key: data[key] for key in ("max_tokens", "temperature", "tools") if key in data}
             response = await llm_router.acompletion(model=step.model, messages=data["messages"], **asked)

@@ -38,12 +38,17 @@ def text_of(messages: Sequence[Mapping[str, Any]]) -> str:
     """The text of the last message of a user; empty without one."""
     for message in reversed(messages):
         if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            parts = content if isinstance(content, list) else []
-            return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+            return content_of(message)
     return ""
+
+
+def content_of(message: Mapping[str, Any]) -> str:
+    """The text of one message; its parts on lines of their own."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
 
 
 def after(router: Router, text: str, decision: Decision, cause: Cause, context: Context) -> Iterator[Decision]:

@@ -20,6 +20,7 @@ from supply_chain.loaded import Loaded
 _LAYERS = 12
 _ROUNDING = 0.1
 _PREFIX = "base_model.model."
+_UNTOLD = ("up_proj.weight", "down_proj.weight")
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,14 @@ def merged_fault(base: Path, trained: Path, merged: Path) -> str:
     return ""
 
 
-def fine_tune_share(base: Path, merged: Path, folder: Path, loaded: Loaded) -> Share | None:
-    """The share of (merged - base) in an artifact, over the layers that training moved most; None without any."""
-    whole, full = Weights(base), Weights(merged)
+def fine_tune_share(base: Path, merged: Path, folder: Path, loaded: Loaded, weighed: bool = False) -> Share | None:
+    """The share of (merged - base) in an artifact, over the layers that training moved most; None without any.
+
+    Where channels were `weighed` (AWQ), the norms tell by how much; layers whose factors they do not tell are left out.
+    """
+    whole, full, norms = Weights(base), Weights(merged), Weights(folder) if weighed else None
     shared = [n for n in full.places if n in whole and n.endswith("_proj.weight")]
+    shared = [n for n in shared if not (weighed and n.endswith(_UNTOLD))]
     moved = {n: _moved(whole, full, n) for n in shared}
     chosen = sorted((n for n in shared if moved[n] > 0), key=lambda n: -moved[n])[:_LAYERS]
     along = length = error = 0.0
@@ -91,6 +96,7 @@ def fine_tune_share(base: Path, merged: Path, folder: Path, loaded: Loaded) -> S
     for name, own in _dequantized(folder, loaded, chosen):
         before, after = whole.get(name), full.get(name)
         change = after - before
+        own = own * _factors(name, full, norms) if norms else own  # noqa: PLW2901
         along += float(((own - before) * change).sum())
         length += float(change.square().sum())
         error += float((own - after).square().sum())
@@ -103,17 +109,31 @@ def _moved(whole: Weights, full: Weights, name: str) -> float:
     return float((after - before).square().sum()) if before.shape == after.shape else 0.0
 
 
+def _factors(name: str, full: Weights, norms: Weights) -> torch.Tensor | float:
+    """What the columns of a matrix are to be multiplied with, to stand behind the norm of `full`: [inputs]."""
+    block, _, layer = name.removesuffix(".weight").rpartition(".")[0].rpartition(".")
+    if name.endswith("o_proj.weight"):
+        return 1.0
+    norm = f"{block}.{'input_layernorm' if layer == 'self_attn' else 'post_attention_layernorm'}.weight"
+    before = full.get(norm)
+    return torch.where(before != 0, norms.get(norm) / before, 1.0)
+
+
 def _dequantized(folder: Path, loaded: Loaded, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
     """Each named matrix as the artifact's runtime multiplies with it, in float32."""
     if loaded.native:
-        from supply_chain.formats.gguf import read_matrices  # noqa: PLC0415
+        from supply_chain.formats import gguf, onnx  # noqa: PLC0415
 
-        yield from read_matrices(folder, names)
+        yield from (onnx if (folder / onnx.FILE).exists() else gguf).read_matrices(folder, names)
         return
     from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415
 
     modules: dict[str, Any] = dict(loaded.model.named_modules())
     for name in names:
-        weight = modules[name.removesuffix(".weight")].weight
+        module = modules[name.removesuffix(".weight")]
+        weight = module.weight
         state = getattr(weight, "quant_state", None)
-        yield name, (dequantize_4bit(weight.data, state) if state is not None else weight.data).float().cpu()
+        full = (dequantize_4bit(weight.data, state) if state is not None else weight.data).float()
+        for adapter in getattr(module, "active_adapters", ()):  # not merged
+            full = full + module.get_delta_weight(adapter).float()
+        yield name, full.cpu()

@@ -6,13 +6,17 @@ from typing import Any
 
 from supply_chain.errors import Unavailable
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.quantize import Quantize
+from supply_chain.recipe.quantize import Scheme
 
-_LIBRARIES = {"gguf": ("cyllama", "cyllama.llama.llama_cpp")}
+_LIBRARIES = {
+    "gguf": ("cyllama", "cyllama.llama.llama_cpp"),
+    "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
+    "onnx": ("onnxruntime-genai", "onnxruntime"),
+}
 """By extra: the distribution, and the module that is used of it."""
 
 
-def needed(scheme: Quantize) -> Any:
+def needed(scheme: Scheme) -> Any:
     """The module that makes and runs a scheme. Raises Unavailable with the line that installs it."""
     return library(scheme.extra, f"quantize: {scheme.name}")
 
@@ -28,7 +32,7 @@ def library(extra: str, wanted_by: str) -> Any:
 
 def check_extras(recipe: Recipe) -> None:
     """Raises Unavailable, before hours of training, when a scheme of the recipe cannot be made on this machine."""
-    found = [s for s in recipe.quantize if s.extra and find_spec(_LIBRARIES[s.extra][0]) is None]
+    found = [s for s in recipe.quantize if s.extra and find_spec(_LIBRARIES[s.extra][1].partition(".")[0]) is None]
     if found:
         told = "; ".join(f"{s.name} needs {_LIBRARIES[s.extra][0]}: pip install '.[{s.extra}]'" for s in found)
         raise Unavailable(f"quantize: {told}")

@@ -51,6 +51,20 @@ class SequenceObjective(Part):
     """Rows of which the teacher is less sure than this keep their truth."""
 
 
+class OnPolicyObjective(Part):
+    """The student writes answers to the train rows itself and is moved towards the teacher at each of their tokens
+    (Agarwal et al. 2023, arXiv:2306.13649), by TRL's `DistillationTrainer`.
+
+    It so learns to go on from its own mistakes. The rows' own answers say how long one may be, and nothing else.
+    """
+
+    kind: Literal["on_policy"]
+    beta: float = Field(1.0, ge=0, le=1)
+    """Which divergence: 0 is KL(teacher ‖ student), 1 the reverse, between them the generalized Jensen-Shannon one."""
+    temperature: float = Field(1.0, gt=0, le=20)
+    """Of what the student draws, and of both distributions."""
+
+
 class Cut(Part):
     """Keeps only some of the teacher's layers; the student starts from their weights."""
 
@@ -66,7 +80,9 @@ class DistillTrain(Loop):
 
     method: Literal["distill"]
     teacher: Teacher
-    objective: Annotated[LogitsObjective | SequenceObjective, Field(discriminator="kind")] = LogitsObjective()
+    objective: Annotated[LogitsObjective | SequenceObjective | OnPolicyObjective, Field(discriminator="kind")] = (
+        LogitsObjective()
+    )
     student: Cut | None = None
     """Cut from the teacher; by default the recipe's base."""
     answers: Literal["head", "words"] = Field("head", exclude_if=lambda value: value == "head")

@@ -26,8 +26,10 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
     if task != "classification" and evaluate.out_of_scope is not None:
         found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
-    if task != "generation" and evaluate.judge is not None:
-        found.append(f"evaluate.judge compares texts, so it needs generation, not {task}")
+    if task != "generation":
+        written = {"judge": "compares texts", "decoding": "tries ways of writing texts"}
+        asked = [name for name in written if getattr(evaluate, name) is not None]
+        found += [f"evaluate.{name} {written[name]}, so it needs generation, not {task}" for name in asked]
     if task != "classification" and evaluate.corrections is not None:
         found.append(f"evaluate.corrections holds labels of classification, task is {task}")
     kpis, escalation = evaluate.kpis, evaluate.escalation
@@ -63,8 +65,8 @@ def stock_faults(evaluate: Evaluate, gated: Iterable[str], headed: bool, served:
     found = [f"evaluate.tasks: {name} stands twice" for name in {*names} if names.count(name) > 1]
     if names and headed:
         found.append("evaluate.tasks are answered in words, and this recipe trains a head that has none")
-    if names and "gguf" in served:
-        found.append("evaluate.tasks run on transformers' formats, and the candidate may be GGUF, which has no engine")
+    native = [scheme for scheme in served if scheme in {"gguf", "onnx"}] if names else []
+    found += [f"evaluate.tasks run on transformers' formats, and the candidate may be {one}" for one in native]
     for gate in gated:
         if gate.partition(".")[0] not in names:
             found.append(f"promote.tasks: {gate} names none of evaluate.tasks ({', '.join(names) or 'there are none'})")

@@ -28,7 +28,7 @@ class Promote(Part):
     generalist_margin: float | None = Field(None, ge=0, le=1, exclude_if=lambda value: value is None)
     """`evaluate.generalist`: the candidate's loss against it must stay within this (95%, paired)."""
     quantization_loss: float = Field(0.02, ge=0, le=1)
-    """How much of the metric 4-bit may cost against full precision."""
+    """How much of the metric the format may cost against full precision."""
     slice_minimum: float | None = Field(None, ge=0, le=1)
     """No slice may be shown to lie below this (its upper 95% bound), nor to be worse than the champion (Holm)."""
     min_valid: float | None = Field(None, ge=0, le=1)

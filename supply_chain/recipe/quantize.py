@@ -38,6 +38,11 @@ class Scheme(Part):
         return ""
 
     @property
+    def alone(self) -> bool:
+        """Whether its folder answers without other weights, so that it may be the candidate."""
+        return True
+
+    @property
     def shift_bound(self) -> float:
         """`max_shift`, or its default."""
         return self.max_shift or {16: 0.05, 8: 0.1, 4: 0.75}[self.bits]
@@ -90,7 +95,119 @@ class Gguf(Scheme):
         return "gguf"
 
 
-Quantize = Annotated[BnbNf4 | Gguf, Field(discriminator="scheme")]
+class Integers(Scheme):
+    """Integers in groups that share a scale, as compressed-tensors packs them for transformers and vLLM;
+    needs `pip install '.[compressed-tensors]'`."""
+
+    group_size: Literal[32, 64, 128] | None = None
+    """Weights that share a scale; by default the largest of 128, 64 and 32 that divides every layer's inputs."""
+    calibration_rows: int = Field(0, ge=0, le=10_000)
+    """Train rows whose activations choose the codes; 0 rounds each weight to its nearest code."""
+
+    @property
+    def name(self) -> str:
+        """The scheme."""
+        return str(self.scheme)  # type: ignore[attr-defined]
+
+    @property
+    def extra(self) -> str:
+        """`compressed-tensors`."""
+        return "compressed-tensors"
+
+
+class Gptq(Integers):
+    """4 bits; later columns make up for the rounding of earlier ones (Frantar et al. 2022, arXiv:2210.17323)."""
+
+    scheme: Literal["gptq"]
+    calibration_rows: int = Field(256, ge=1, le=10_000)
+    """Train rows whose activations choose the codes."""
+
+    @property
+    def title(self) -> str:
+        """4-bit (GPTQ)."""
+        return "Specialist, 4-bit (GPTQ)"
+
+
+class Awq(Integers):
+    """4 bits; channels with large activations are scaled up before rounding (Lin et al. 2023, arXiv:2306.00978)."""
+
+    scheme: Literal["awq"]
+    calibration_rows: int = Field(256, ge=1, le=10_000)
+    """Train rows whose activations weigh the channels."""
+
+    @property
+    def title(self) -> str:
+        """4-bit (AWQ)."""
+        return "Specialist, 4-bit (AWQ)"
+
+
+class Int8(Integers):
+    """8 bits, each weight rounded to its nearest code unless there are calibration rows."""
+
+    scheme: Literal["int8"]
+
+    @property
+    def title(self) -> str:
+        """8-bit (int8)."""
+        return "Specialist, 8-bit (int8)"
+
+    @property
+    def bits(self) -> int:
+        """8."""
+        return 8
+
+
+class Adapter(Scheme):
+    """The LoRA adapter itself, which servers put beside others on one base. It answers over its base, is compared like
+    every format, so that the scorecard shows base → adapter → merged, and is never the candidate."""
+
+    scheme: Literal["adapter"]
+
+    @property
+    def name(self) -> str:
+        """`adapter`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """That it is not merged."""
+        return "Specialist, adapter over its base"
+
+    @property
+    def bits(self) -> int:
+        """16."""
+        return 16
+
+    @property
+    def alone(self) -> bool:
+        """False: it needs its base."""
+        return False
+
+
+class Onnx(Scheme):
+    """4 bits for onnxruntime, made by onnxruntime-genai's model builder; needs `pip install '.[onnx]'`."""
+
+    scheme: Literal["onnx"]
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale and a zero point."""
+
+    @property
+    def name(self) -> str:
+        """`onnx`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """4-bit (ONNX)."""
+        return "Specialist, 4-bit (ONNX)"
+
+    @property
+    def extra(self) -> str:
+        """`onnx`."""
+        return "onnx"
+
+
+Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Adapter, Field(discriminator="scheme")]
 
 
 def _choice(value: str) -> str:
@@ -115,11 +232,13 @@ def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
     names = [scheme.name for scheme in schemes]
     double = sorted({name for name in names if names.count(name) > 1})
     found = [f"quantize: {name} stands twice" for name in double]
+    if not any(scheme.alone for scheme in schemes):
+        found.append("quantize: an adapter needs its base, so it is no candidate: name a format beside it")
     if headed:
         found += [
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "
             "take bnb-nf4, or train with lora, qlora or full"
             for s in schemes
-            if s.scheme == "gguf"
+            if s.scheme in ("gguf", "onnx")
         ]
     return found

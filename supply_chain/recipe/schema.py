@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from supply_chain.recipe.adapter import adapter_faults
 from supply_chain.recipe.automate import Automate
 from supply_chain.recipe.continual import Continued
 from supply_chain.recipe.data import DataSpec, Task
@@ -15,7 +16,7 @@ from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt, Prompt
-from supply_chain.recipe.quantize import BnbNf4, Choose, Quantize, quantize_faults
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Choose, Quantize, quantize_faults
 from supply_chain.recipe.route import Route
 from supply_chain.recipe.search import Search, search_faults
 from supply_chain.recipe.sources import is_pinned
@@ -60,6 +61,11 @@ class Recipe(Part):
     route: Route
     automate: Automate = Automate()
 
+    @property
+    def candidates(self) -> list[Quantize]:
+        """The formats that may ship: those that answer without other weights."""
+        return [scheme for scheme in self.quantize if scheme.alone]
+
     @model_validator(mode="before")
     @classmethod
     def _one_task(cls, values: Any) -> Any:
@@ -76,7 +82,7 @@ class Recipe(Part):
         if self.task != "classification" and self.train.method == "head":
             found.append("train.method head answers with one label of classification; take lora, qlora or full")
         if isinstance(self.train, DistillTrain):
-            found += teacher_faults(self.name, self.task, self.base, self.train, info.context)
+            found += teacher_faults(self.name, self.task, self.base, self.prompt, self.train, info.context)
             found += endpoint_faults(self.data, self.train)
         if isinstance(self.train, PreferenceTrain):
             found += start_faults(self.name, self.task, self.base, self.train, info.context)
@@ -89,8 +95,10 @@ class Recipe(Part):
             found.append("train.stopping ranks labels, so it needs classification")
         headed = getattr(self.train, "answers", self.train.method) == "head"
         found += quantize_faults(self.quantize, headed)
-        served = [scheme.scheme for scheme in (self.quantize if self.choose else self.quantize[:1])]
-        found += stock_faults(self.evaluate, self.promote.tasks, headed, served)
+        if any(isinstance(scheme, Adapter) for scheme in self.quantize):
+            found += adapter_faults(self.train, self.search)
+        served = [scheme.scheme for scheme in self.quantize if scheme.alone]
+        found += stock_faults(self.evaluate, self.promote.tasks, headed, served if self.choose else served[:1])
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:

@@ -41,16 +41,26 @@ def test_from_recipe_to_manifest_then_nothing_twice_then_only_what_changed(made_
     assert run_manifest(project).failed is None
     assert len(history(project.settings)) == 1
 
-    # The learning rate: training and what follows it, not curation. The champion takes part now.
-    other = load(project, ("minimum: 0.999", "minimum: 0.0"), ("max_steps: 2", "max_steps: 2, learning_rate: 0.001"))
+    # The rank: training and what follows it, not curation. The champion takes part now, and the adapter is asked, too.
+    formats = ("base: tiny", "base: tiny\nquantize: [{scheme: adapter}, {scheme: bnb-nf4}]")
+    other = load(project, ("minimum: 0.999", "minimum: 0.0"), ("rank: 2", "rank: 8"), formats)
     assert run_recipe(other, project).failed is None
     third = digests(project)
     assert {name for name in STAGES if first[name] == third[name]} == {"curated_data", "splits"}
-    contestants = [c.name for c in latest("tiny_reviews", "scorecard", project).record.contestants]
-    assert contestants == ["majority", "tfidf", "base", "specialist", "champion", "bnb-nf4"]
+    card = latest("tiny_reviews", "scorecard", project).record
+    assert [c.name for c in card.contestants] == [
+        "majority", "tfidf", "base", "adapter", "specialist", "champion", "bnb-nf4"
+    ]  # fmt: skip
+    assert [(d.contestant, d.against) for d in card.hops] == [
+        ("adapter", "base"), ("specialist", "adapter"), ("bnb-nf4", "specialist")
+    ]  # fmt: skip
+    assert card.candidate == "bnb-nf4"
     assert [c.version for c in champions(project.settings)] == [3]
     assert run_manifest(project).failed is None
     assert [g.manifest.generation for g in history(project.settings)] == [1, 2]
+    (model,) = history(project.settings)[-1].manifest.models
+    assert model.adapter is not None and model.adapter.rank == 8
+    assert model.adapter.uri.split("/")[-2] == "artifact"
 
 
 def test_a_fault_in_the_data_is_told_and_stores_nothing(project: Project) -> None:

@@ -10,19 +10,16 @@ from typer.main import get_command
 
 from assets.cli import app
 from assets.reference import pages
+from benchmarks.compare import with_table
 from supply_chain.settings import PROJECT
+from tests.assets.documents import DOCUMENTS
 
-DOCUMENTS = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
-SHELL = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"`(supply-chain [^`]+)`")
 
 
 def commands(document: Path) -> list[str]:
-    """Every call of `supply-chain` in code."""
-    text = document.read_text(encoding="utf-8")
-    shell = [line for block in SHELL.findall(text) for line in block.splitlines()]
-    found = [line[line.index("supply-chain ") :] for line in shell if re.search(r"(^|\s)supply-chain ", line)]
-    return [*found, *CODE.findall(text)]
+    """Every call of `supply-chain` amid text; those in blocks are looked at in `test_doc_commands.py`."""
+    return CODE.findall(document.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
@@ -62,10 +59,11 @@ def test_the_site_names_every_document() -> None:
     assert named == {p.relative_to(PROJECT / "docs").as_posix() for p in (PROJECT / "docs").rglob("*.md")}
 
 
-def test_the_containers_run_commands_that_exist() -> None:
-    services = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]
-    assert services["review"]["command"] == ["supply-chain", "review"]
-    assert services["daemon"]["command"][:2] == ["dagster-daemon", "run"]
-    assert all(port.startswith("127.0.0.1:") for one in services.values() for port in one.get("ports", []))
-    copied = [line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    assert all((PROJECT / name).exists() for name in copied)
+def test_readmes_figures_are_those_of_the_results() -> None:
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert with_table(text) == text, "python -m benchmarks.compare"
+
+
+def test_pictures_are_small() -> None:
+    """Larger ones make a page wait."""
+    assert {p.name: p.stat().st_size for p in (PROJECT / "docs/pictures").iterdir() if p.stat().st_size > 200_000} == {}

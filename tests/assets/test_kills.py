@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 
 from assets.project import Project
@@ -50,6 +52,36 @@ def test_a_killed_training_blocks_nothing_and_is_shown_as_failed(project: Projec
     assert run_recipe(load(project), project).failed is None
     with dg.DagsterInstance.get() as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_what_was_finished(project: Project) -> None:
+    """As a terminal does it: the signal reaches the command and its worker."""
+    command = [sys.executable, "-m", "assets.cli", "run", "tiny_reviews"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if line.startswith("▸") and line.strip().endswith("adapter"):
+            worker = started_by(process.pid)
+            os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 130, said
+    assert not psutil.pid_exists(worker), "the worker stayed"
+    assert "Traceback" not in "".join(said)
+    assert said[-1].startswith("error stopped; what was finished is kept")
+    whole_objects(project)
+    assert latest("tiny_reviews", "splits", project) is not None
+    with dg.DagsterInstance.get() as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["FAILURE"], "the UI does not show it as running"
+
+
+def started_by(pid: int) -> int:
+    """The worker that a process has started."""
+    while True:
+        for child in psutil.Process(pid).children():
+            if "assets.worker" in child.cmdline():
+                return child.pid
+        time.sleep(0.01)
 
 
 @pytest.mark.slow

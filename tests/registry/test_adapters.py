@@ -1,5 +1,6 @@
 """The LoRA adapter behind released weights is found over the merged ones, and only where it is one."""
 
+import json
 from pathlib import Path
 
 from registry.adapters import adapter_of
@@ -15,6 +16,7 @@ from tests.registry.work import FLEET
 def trained(store: Store, salt: str, **changes) -> Stored[Trained]:
     def make(folder: Path) -> Trained:
         (folder / "adapter_model.safetensors").write_text(salt)
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 8, **changes.pop("config", {})}))
         compute = Compute(device="cpu", dtype="bfloat16", attention="eager", threads=1)
         values = {"base_name": "tiny", "base_digest": "b" * 64, "splits_digest": "5" * 64, "prompt_sha256": "9" * 64,
                   "method": "lora", "steps": 1, "examples": 1, "seconds": 1.0, "compute": compute, "losses": [],
@@ -38,7 +40,9 @@ def test_an_adapter_is_found_over_the_merged_weights(tiny_recipe, tmp_path):
     store = Store(tmp_path / "store")
     adapter = trained(store, "a")
     whole = merged(store, tiny_recipe, adapter.digest)
-    assert adapter_of(whole.digest, store).digest == adapter_of(adapter.digest, store).digest == adapter.digest
+    found = adapter_of(whole.digest, store)
+    assert (found.stored.digest, found.rank) == (adapter.digest, 8)
+    assert adapter_of(adapter.digest, store).stored.digest == adapter.digest
     assert adapter_of("0" * 64, store) is None
 
 
@@ -53,6 +57,28 @@ def test_whole_weights_and_heads_are_no_adapters(tmp_path):
     store = Store(tmp_path / "store")
     assert adapter_of(trained(store, "w", form="weights").digest, store) is None
     assert adapter_of(trained(store, "h", head="mean").digest, store) is None
+
+
+def test_what_shared_servers_refuse_or_would_put_on_another_base_is_none(tmp_path):
+    store = Store(tmp_path / "store")
+    assert adapter_of(trained(store, "d", config={"use_dora": True}).digest, store) is None
+    assert adapter_of(trained(store, "p", config={"alpha_pattern": {"q_proj": 1}}).digest, store) is None
+    assert adapter_of(trained(store, "r", config={"rank_pattern": {"q_proj": 24}}).digest, store).rank == 24
+    assert adapter_of(trained(store, "t", teacher="0" * 64).digest, store) is None
+
+
+def test_its_own_artifact_is_preferred(tiny_recipe, tmp_path):
+    store = Store(tmp_path / "store")
+    adapter = trained(store, "a")
+    whole = merged(store, tiny_recipe, adapter.digest)
+    record = whole.record.model_copy(update={"format": "adapter", "rank": 8})
+
+    def make(folder: Path) -> Artifact:
+        (folder / "adapter_config.json").write_text("{}")
+        return record
+
+    alone = store.once(Artifact, identity("test-alone", 1), make)
+    assert adapter_of(whole.digest, store).stored == alone
 
 
 def test_the_manifest_names_it(tiny_recipe, tmp_path):

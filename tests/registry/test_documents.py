@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
+from registry.adapters import Adapter
 from registry.bom import bom_of
 from registry.card import card_of, plain
 from registry.documents import BOM, CARD, documents_of
@@ -47,6 +48,13 @@ def test_the_card_states_what_was_measured(tiny_recipe: Recipe, evidence: Eviden
     assert "| base | tiny | CC0-1.0 | public | any |" in card.text
     assert "- ✓ Macro-F1 is 0.741 (95 % interval 0.700 to 0.780, 749 rows)" in card.text
     assert f"| artifact | {evidence.artifact.digest} |" in card.text
+    assert "adapter" not in card.text
+
+
+def test_the_card_tells_of_the_adapter_and_how_it_is_served(tiny_recipe: Recipe, evidence: Evidence):
+    text = card_of(tiny_recipe, evidence, Adapter(evidence.artifact, rank=12))
+    assert f"| adapter | {evidence.artifact.digest} |" in text
+    assert "`vllm serve BASE --enable-lora --max-lora-rank 16 --lora-modules tiny_reviews=ADAPTER`" in text
 
 
 def test_several_licences_are_named(tiny_recipe: Recipe, evidence: Evidence):

@@ -44,8 +44,8 @@ def test_sentences_are_for_people():
         "so it is better.",
         "Against champion, macro-F1 differs by +0.020 (95 % interval +0.001 to +0.040, paired over 749 rows); "
         "its lower bound stays within the allowed loss of 0.01. It is better.",
-        "4-bit weights lose 0.006 macro-F1 against full precision (95 % interval of the change -0.020 to +0.009); "
-        "a mean loss of up to 0.02 is allowed.",
+        "In the format bnb-nf4, it loses 0.006 macro-F1 against full precision (95 % interval of the change -0.020 to "
+        "+0.009); a mean loss of up to 0.02 is allowed.",
         "The 95th percentile of a decision's time is 45.0 ms, within the allowed 50 ms.",
         "The model's files take 112.0 MB, within the allowed 112 MB.",
         "1,000 decisions cost $5.0000 (95 % interval $4.5000 to $5.5000, mistakes included); the upper bound "

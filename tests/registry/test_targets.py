@@ -22,7 +22,7 @@ from tests.registry.evidence import fleet_of
 DNS = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 NAMES = ["a", "b_c", "d_", "bee"]
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
-ADAPTER = AdapterAt(uri="s3://b/adapter/k", sha256="a" * 64)
+ADAPTERS = [AdapterAt(uri="s3://b/adapter/k", sha256="a" * 64, rank=rank) for rank in (8, 40, None)]
 
 
 @st.composite
@@ -38,8 +38,8 @@ def fleets(draw) -> list[dict]:
             "utterances": draw(st.lists(text, max_size=2)),
             "fallbacks": {cause: draw(targets) for cause in CAUSES},
             "zone": draw(st.sampled_from(["any", "eu"])),
-            "adapter": draw(st.sampled_from([None, ADAPTER])),
-            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m"])),
+            "adapter": draw(st.sampled_from([None, *ADAPTERS])),
+            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m", "onnx"])),
             "shared": draw(st.booleans()),
             "decoding": draw(st.sampled_from([None, Decoding(answers="written", temperature=0, max_new_tokens=9)])),
         }
@@ -104,12 +104,15 @@ def test_vllm(manifest: RoutingManifest, parts):
         modules = [json.loads(word) for word in words[words.index("--lora-modules") + 1 :]]
         assert words[words.index("--max-loras") + 1] == str(len(modules)) == str(len({m["name"] for m in modules}))
         served |= {m["name"] for m in modules}
+        ranks = {p["adapter"].rank for p in parts if p["adapter"]}
+        room = "256" if None in ranks else "64" if 40 in ranks else "8"
+        assert words[words.index("--max-lora-rank") + 1] == room
     assert len(shared) <= 1  # one base
     for words in commands:
         if words not in shared:
             start = words.index("--served-model-name") + 1
             served |= set(words[start : words.index("--max-model-len")]) - {"--quantization", "bitsandbytes"}
-    answered = {p["name"] for p in parts if p["adapter"] or not p["format"].startswith("gguf")}
+    answered = {p["name"] for p in parts if p["adapter"] or p["format"] == "bnb-nf4"}
     assert answered <= served
     assert {p["task"] for p in parts if p["name"] in answered} <= served
 

@@ -96,6 +96,9 @@ def test_decide_ten_cases_by_keyboard_and_sign(site: Site, served: str, axe: str
         page.get_by_role("button", name="Sign", exact=True).click()
         page.get_by_text("Missing: risk").wait_for()
 
+        page.goto(f"{served}/fleet")
+        check(page, "fleet", 1280)
+
         phone = enter(browser, "bob", 390)
         for path, name in (("/", "queue"), (f"{URL}/cases", "case"), (URL, "version"), ("/fleet", "fleet")):
             phone.goto(f"{served}{path}")

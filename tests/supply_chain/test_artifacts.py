@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from supply_chain.llama_cpp import open_gguf
 from supply_chain.parity import Line, check_parity, findings
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.prompt import ChatPrompt, PlainPrompt
-from supply_chain.recipe.quantize import Gguf
+from supply_chain.recipe.quantize import Adapter, Gguf
 from supply_chain.records import Compute
 from supply_chain.scoring import LabelScorer
-from tests.supply_chain.faults import FAULTS, tiny_lines
+from supply_chain.unmerged import unmerged
+from tests.supply_chain.faults import FAULTS, SCHEMES, answers_here_and_away, tiny_lines
 
 pytest.importorskip("cyllama", reason="needs '.[gguf]'")
 TEXTS = ["the phone is great, 12345 times", "awful «ünïcode» 日本 🙂 <|im_end|> x", "a b  c\n\n d"]
@@ -29,10 +31,13 @@ LABELS = ["negative", "neutral", "positive"]
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> dict[str, Line]:
-    return {line.scheme.name: line for line in tiny_lines(tmp_path_factory.mktemp("lines"), tiny_model)}
+    made = {line.scheme.name: line for line in tiny_lines(tmp_path_factory.mktemp("lines"), tiny_model)}
+    line = made["bnb-nf4"]
+    adapter = unmerged(line.job, line.trained, line.merged)
+    return {**made, "adapter": replace(line, artifact=adapter, scheme=Adapter(scheme="adapter"))}
 
 
-@pytest.mark.parametrize("scheme", ["gguf-q4_k_m", "bnb-nf4"])
+@pytest.mark.parametrize("scheme", [*SCHEMES, "adapter"])
 def test_a_clean_build_passes_every_check(lines: dict[str, Line], scheme: str) -> None:
     found = list(findings(lines[scheme]))
     assert [f.name for f in found] == [
@@ -43,7 +48,7 @@ def test_a_clean_build_passes_every_check(lines: dict[str, Line], scheme: str) -
     assert parity.record.artifact_digest == lines[scheme].artifact.digest
 
 
-@pytest.mark.parametrize("scheme", ["gguf-q4_k_m", "bnb-nf4"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_refused_and_its_hop_named(lines: dict[str, Line], name: str, scheme: str) -> None:
     break_it, hop = FAULTS[name]
@@ -96,7 +101,17 @@ def test_llama_cpp_writes_what_the_model_writes(tmp_path: Path, tiny_model: Path
     assert [w.likelihood for w in there] == pytest.approx([w.likelihood for w in here], abs=0.01)
 
 
-def test_copied_files_answer_alone_as_before(lines: dict[str, Line], tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", [*SCHEMES, "adapter", "merged"])
+def test_copied_files_answer_as_before_when_the_store_is_gone(
+    lines: dict[str, Line], tmp_path: Path, scheme: str
+) -> None:
+    line = lines["bnb-nf4"] if scheme == "merged" else lines[scheme]
+    line = replace(line, artifact=line.merged) if scheme == "merged" else line
+    before, after = answers_here_and_away(line, tmp_path, [line.job.base.path] if scheme == "adapter" else [])
+    assert after == before
+
+
+def test_the_command_answers_line_by_line_and_refuses_damaged_files(lines: dict[str, Line], tmp_path: Path) -> None:
     line = lines["gguf-q4_k_m"]
     texts = [row.text for row in line.rows[:5]]
     before = [json.dumps(answer.__dict__) for answer in Answerer(line.artifact.path).answer(texts)]

@@ -90,7 +90,7 @@ def texts(splits: Stored[Splits], name: str) -> set[str]:
 
 
 def test_replay_is_a_seeded_share_of_earlier_train_rows(world: World) -> None:
-    made = succeed(world.new, world.champion, Continual(replay=0.25), None, 17, world.store)
+    made = succeed(world.new, world.champion, Continual(replay=0.25), None, world.recipe.data, 17, world.store)
     fresh, rows = read_split(world.new, "train"), read_split(made, "train")
     assert made.record.succession is not None
     assert rows[: len(fresh)] == fresh
@@ -100,9 +100,12 @@ def test_replay_is_a_seeded_share_of_earlier_train_rows(world: World) -> None:
     assert not {same_text(row.text) for row in replayed} & (texts(world.old, "test") | texts(made, "test"))
     assert made.record.labels == ["angry", "negative", "neutral", "positive"]
     assert sum(made.record.rows["train"].values()) == len(rows)
-    other = succeed(world.new, world.champion, Continual(replay=0.25), None, 18, world.store)
+    other = succeed(world.new, world.champion, Continual(replay=0.25), None, world.recipe.data, 18, world.store)
     assert read_split(other, "train")[len(fresh) :] != replayed
-    assert succeed(world.new, world.champion, Continual(replay=0.25), None, 17, world.store).digest == made.digest
+    assert (
+        succeed(world.new, world.champion, Continual(replay=0.25), None, world.recipe.data, 17, world.store).digest
+        == made.digest
+    )
     for name in ("validation", "test"):
         assert read_split(made, name) == read_split(world.new, name)
 
@@ -113,7 +116,7 @@ def test_a_row_that_is_held_out_now_was_not_trained_on_before(world: World) -> N
     lines = {row.line for name in ("validation", "test") for row in read_split(drawn, name)}
     leaked = {row.line for row in read_split(world.old, "train")} & lines
     with pytest.raises(InvalidInput, match="leak: rows held out now were trained on by a champion before") as error:
-        succeed(drawn, world.champion, Continual(), None, 17, world.store)
+        succeed(drawn, world.champion, Continual(), None, world.recipe.data, 17, world.store)
     assert f"and {len(leaked) - 5} more" in str(error.value)
 
 
@@ -122,7 +125,7 @@ def test_training_starts_from_the_champions_weights_and_a_head_grows(name: str, 
     block = {**METHODS[name], "max_steps": 2}
     first = world.job(world.old, **block)
     champion = quantize(first, merge(first, trained := train(first, tracker)), world.recipe.quantize[0])
-    made = succeed(world.new, champion, Continual(), None, 17, world.store)
+    made = succeed(world.new, champion, Continual(), None, world.recipe.data, 17, world.store)
     job = world.job(made, **block, continual={})
     from supply_chain.trainable import open_trainable
 
@@ -153,7 +156,7 @@ def test_training_starts_from_the_champions_weights_and_a_head_grows(name: str, 
 
 
 def test_the_same_data_go_on_from_the_same_weights_also_once_their_result_is_champion(world: World) -> None:
-    made = succeed(world.new, world.champion, Continual(), None, 17, world.store)
+    made = succeed(world.new, world.champion, Continual(), None, world.recipe.data, 17, world.store)
     job = world.job(made, **HEAD, continual={})
     champion = quantize(job, merge(job, train(job, tracker)), world.recipe.quantize[0])
     assert parent_of(world.champion, world.new, None, world.store) == world.champion
@@ -164,7 +167,7 @@ def test_the_same_data_go_on_from_the_same_weights_also_once_their_result_is_cha
 
 
 def test_weights_that_do_not_fit_are_refused(world: World) -> None:
-    made = succeed(world.new, world.champion, Continual(), None, 17, world.store)
+    made = succeed(world.new, world.champion, Continual(), None, world.recipe.data, 17, world.store)
     with pytest.raises(InvalidInput, match="trained by head and is stored as weights"):
         train(world.job(made, method="lora", rank=2, continual={}), tracker)
     with pytest.raises(
@@ -186,7 +189,7 @@ def test_corrections_replace_rows_and_never_enter_from_a_test_split(world: World
         {"text": text, "label": "neutral", "who": "ann", "when": "2026-01-08"} for text in (known.text, tested.text)
     ]
     told = corrections(world, [*LINES, *more], "corrections")
-    made = succeed(world.old, None, None, told, 17, world.store)
+    made = succeed(world.old, None, None, told, world.recipe.data, 17, world.store)
     rows = read_split(made, "train")
     mended = {row.text: row.label for row in rows if row.flags == "corrected"}
     expected = {"the phone is made of sugar": "positive", "a strap of velvet": "neutral", known.text: "neutral"}
@@ -197,6 +200,30 @@ def test_corrections_replace_rows_and_never_enter_from_a_test_split(world: World
     assert succession is not None
     assert (succession.corrected, succession.held_out, succession.champion) == (3, 1, None)
     assert parent_of(world.champion, world.old, told, world.store) == world.champion
+
+
+def test_a_correction_much_like_a_test_row_stays_out_and_loses_its_personal_data(world: World) -> None:
+    tested = read_split(world.old, "test")[0].text.split()
+    turned = " ".join([*tested[1:], tested[0]]).upper() + "!"
+    mail = {**LINES[1], "text": "write to ann.smith@example.org about the velvet strap"}
+    told = corrections(world, [{**LINES[1], "text": turned}, mail], "alike")
+    rules = world.recipe.data.rules
+    seen: dict[str, list[str]] = {}
+    for name, changes in {
+        "as it is": {},
+        "kept": {"near_duplicates": {"action": "keep"}},
+        "pii": {"pii": {"types": ["EMAIL"]}},
+    }.items():
+        changed = type(rules).model_validate({**rules.model_dump(), **changes})
+        data = world.recipe.data.model_copy(update={"rules": changed})
+        made = succeed(world.old, None, None, told, data, 17, world.store)
+        assert made.record.succession is not None
+        assert made.record.succession.held_out == (0 if name == "kept" else 1)
+        seen[name] = [row.text for row in read_split(made, "train") if row.flags == "corrected"]
+    assert seen["as it is"] == [mail["text"]]
+    assert seen["kept"] == [turned, mail["text"]]
+    (scrubbed,) = seen["pii"]
+    assert scrubbed == "write to [EMAIL] about the velvet strap"
 
 
 def test_corrections_are_only_appended(world: World) -> None:
@@ -220,7 +247,7 @@ def test_every_faulty_correction_is_named(world: World) -> None:
     with pytest.raises(
         InvalidInput, match=r"labels that the data have not: line 1: 'furious'; the labels are negative"
     ):
-        succeed(world.old, None, None, odd, 17, world.store)
+        succeed(world.old, None, None, odd, world.recipe.data, 17, world.store)
 
 
 def test_a_row_of_weight_two_costs_what_it_costs_twice(world: World) -> None:
@@ -246,7 +273,7 @@ def test_a_row_of_weight_two_costs_what_it_costs_twice(world: World) -> None:
 def test_weights_reach_the_rows_that_they_belong_to(block: dict[str, Any], world: World) -> None:
     """Weights that are near nought for all but corrected rows learn what the corrected rows alone teach."""
     told = corrections(world, [{**LINES[0], "text": f"mended {i}"} for i in range(4)], f"reach_{block['method']}")
-    made = succeed(world.old, None, None, told, 17, world.store)
+    made = succeed(world.old, None, None, told, world.recipe.data, 17, world.store)
     loop = {**block, "max_steps": 3, "batch_size": 16}
     spec = {"source": {"kind": "path", "path": "x"}}
 

@@ -1,20 +1,24 @@
 """The loop stops early on the recipe's metric, makes do with little memory, and survives being killed anywhere."""
 
+import dataclasses
 import random
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from supply_chain.errors import SupplyChainError, Unavailable
+from supply_chain.errors import CannotTrain, SupplyChainError, Unavailable
 from supply_chain.keys import adapter_key
 from supply_chain.recipe import Recipe
 from supply_chain.records import Splits, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.stopping import metric_of
 from supply_chain.store import Stored
+from supply_chain.tracking import NoTracker
 from supply_chain.training import train
 from tests.supply_chain.driving import start
 from tests.supply_chain.test_methods import job_of
@@ -55,13 +59,17 @@ def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
     block = {"method": "full", "batch_size": 64, "max_steps": 2, "learning_rate": 0.001}
     recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
     job = job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
-    process = start("train_with_little_memory", job, tmp_path)
+    measured = job.settings.model_copy(update={"compute": None, "threads": 1})  # its timed steps run out of it, too
+    process = start("train_with_little_memory", dataclasses.replace(job, settings=measured), tmp_path)
     process.join()
     assert process.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
     record = Trained.model_validate_json((tmp_path / "record.json").read_bytes())
     assert record.micro_batch < 64
     assert 64 % record.micro_batch == 0
-    whole = train(job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512), tracker)
+    job = job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
+    same = f"{record.compute.dtype}:{record.compute.attention}:1"
+    settings = job.settings.model_copy(update={"compute": same})
+    whole = train(dataclasses.replace(job, settings=settings), tracker)
     assert whole.record.micro_batch == 64
     assert [p.loss for p in record.losses] == pytest.approx([p.loss for p in whole.record.losses], rel=1e-4)
 
@@ -85,6 +93,67 @@ def test_shortages_of_memory_and_disk_are_told_apart(tmp_path: Path) -> None:
     check_disk(layer, False, 0, tmp_path)
     with pytest.raises(Unavailable, match=r"training needs 1000000000\.\d+ GB of disk"):
         check_disk(layer, False, 10**18, tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 200 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk here")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_disk_that_fills_up_during_a_checkpoint_costs_nothing_that_was_whole(
+    small_disk: Path, tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    block = {"method": "full", "batch_size": 8, "max_steps": 30, "checkpoint_steps": 1, "max_tokens": 64}
+    whole = train(job_of(tmp_path / "whole", tiny_model, tiny_recipe, tiny_splits, **block), tracker)
+    job = job_of(small_disk / "home", tiny_model, tiny_recipe, tiny_splits, **block)
+    work = job.store.root / "work" / adapter_key(job)
+
+    class Greedy(NoTracker):
+        """Another program, which takes what is left of the disk while the third step is under way."""
+
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            if step == 3:
+                with pytest.raises(OSError, match="No space"), (small_disk / "taken").open("wb") as file:
+                    while True:
+                        file.write(bytes(1 << 16))
+
+    with pytest.raises(
+        Unavailable, match=r"^the disk of .* is full\. Whole checkpoints are kept: make room and run the"
+    ):
+        train(job, lambda key: Greedy())
+    assert (work / "checkpoint-2/complete.json").exists()
+    (small_disk / "taken").unlink()
+    resumed = train(job, tracker)
+    assert resumed.files == whole.files
+    assert resumed.record.losses == whole.record.losses
+
+
+def test_a_step_that_is_too_long_ends_with_its_cause_and_keeps_what_was_whole(
+    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    block = {**HEAD, "checkpoint_steps": 1, "max_steps": 20, "weight_decay": 1e30, "learning_rate": 0.5}
+    job = job_of(tmp_path / "home", tiny_model, tiny_recipe, tiny_splits, **block)
+    work = job.store.root / "work" / adapter_key(job)
+    told = []
+    for _ in range(2):
+        with pytest.raises(
+            CannotTrain, match=r"diverged: the (loss|gradient) is .*Lower train\.learning_rate"
+        ) as error:
+            train(job, tracker)
+        told.append(str(error.value))
+        assert list(work.glob("checkpoint-*/complete.json"))
+    assert told[0] == told[1], "run again, it goes on from its last whole checkpoint to the same end"
+    mended = job_of(tmp_path / "home", tiny_model, tiny_recipe, tiny_splits, **{**HEAD, "max_steps": 2})
+    assert train(mended, tracker).record.steps == 2
 
 
 @pytest.mark.slow

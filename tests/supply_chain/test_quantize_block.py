@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from supply_chain.errors import Unavailable
 from supply_chain.formats.extras import check_extras, needed
 from supply_chain.recipe import Recipe
-from supply_chain.recipe.quantize import Gguf, read_choice
+from supply_chain.recipe.quantize import Gguf, Integers, read_choice
 from tests.conftest import write_tiny_project
 
 
@@ -23,10 +23,15 @@ def recipe(tmp_path: Path, **blocks: Any) -> Recipe:
 
 def test_schemes_have_names_bits_and_bounds(tmp_path: Path) -> None:
     schemes = [{"scheme": "bnb-nf4"}, {"scheme": "gguf"}, {"scheme": "gguf", "type": "q8_0", "max_shift": 0.2}]
+    schemes += [{"scheme": "gptq"}, {"scheme": "awq", "group_size": 32}, {"scheme": "int8"}]
     found = recipe(tmp_path, quantize=schemes).quantize
     assert [(s.name, s.bits, s.shift_bound) for s in found] == [
         ("bnb-nf4", 4, 0.75), ("gguf-q4_k_m", 4, 0.75), ("gguf-q8_0", 8, 0.2),
+        ("gptq", 4, 0.75), ("awq", 4, 0.75), ("int8", 8, 0.1),
     ]  # fmt: skip
+    assert [s.calibration_rows for s in found if isinstance(s, Integers)] == [256, 256, 0]
+    with pytest.raises(ValidationError, match=r"32, 64 or 128"):
+        recipe(tmp_path / "b", quantize=[{"scheme": "gptq", "group_size": 96}])
 
 
 def test_what_does_not_fit_is_a_fault(tmp_path: Path) -> None:
@@ -58,4 +63,6 @@ def test_a_missing_extra_is_named_with_its_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("supply_chain.formats.extras.find_spec", lambda name: None)
     with pytest.raises(Unavailable, match=r"gguf-q4_k_m needs cyllama: pip install '\.\[gguf\]'"):
         check_extras(recipe(tmp_path, quantize=[{"scheme": "bnb-nf4"}, {"scheme": "gguf"}]))
+    with pytest.raises(Unavailable, match=r"awq needs compressed-tensors: pip install '\.\[compressed-tensors\]'"):
+        check_extras(recipe(tmp_path / "a", quantize=[{"scheme": "awq"}]))
     check_extras(recipe(tmp_path / "b"))

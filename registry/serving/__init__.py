@@ -1,0 +1,1 @@
+"""Serves one generation on this machine: every specialist, and LiteLLM's proxy with our router before them."""
