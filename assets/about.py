@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from evals.records import Forgetting, Report, Scorecard
+from evals.stock_run import StockRun, read_metrics
 from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.release import Release
@@ -160,6 +161,16 @@ def forgetting(stored: Stored[Forgetting]) -> Metadata:
         "average forgetting": round(record.average.mean, 4) if record.average else "no evidence",
         "champions gone": ", ".join(map(str, record.gone)) or "none",
     }
+
+
+def stock(runs: list[Stored[StockRun]]) -> Metadata:
+    """Every metric of lm-eval's tasks."""
+    rows = [
+        (who, one.name, round(one.value, 4), one.rows)
+        for who, run in zip(("candidate", "base"), runs, strict=True)
+        for one in read_metrics(run)
+    ]
+    return {"tasks": _table(("model", "metric", "value", "rows"), rows)}
 
 
 def scorecard(stored: Stored[Scorecard]) -> Metadata:

@@ -9,6 +9,7 @@ from evals.generalist import ask_generalist
 from evals.keys import baseline_key, model_key
 from evals.recall import Recall, recall_key
 from evals.records import Forgetting
+from evals.stock_run import StockRun, ready, stock_key
 from registry.release import Incumbent, champions_before, incumbent
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.job import Job
@@ -55,6 +56,17 @@ def memory(job: Job, candidate: Stored[Artifact], shop: Workshop) -> Stored[Forg
         return shop.make(Recall, recall_key(model, splits), "recall", {"model": model, "splits": splits}, {})
 
     return remembered(found, candidate, job.splits, recalls, job.settings.seed, job.store)
+
+
+def stock_runs(job: Job, candidate: Stored[Artifact], shop: Workshop) -> list[Stored[StockRun]]:
+    """lm-eval's tasks asked of the candidate, and of the base that it was made from."""
+    tasks, options = ready(job.recipe.evaluate.tasks, job.settings), {"recipe": job.recipe.model_dump(mode="json")}
+
+    def run(model: Stored[Any]) -> Stored[StockRun]:
+        key = stock_key(model.digest, tasks, job.settings.seed)
+        return shop.make(StockRun, key, "stock", {"model": model}, options)
+
+    return [run(candidate), run(job.base)]
 
 
 def weights_of(rival: Incumbent, name: str, store: Store) -> Stored[Artifact]:

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets import about
-from assets.contest import contestants, memory
+from assets.contest import contestants, memory, stock_runs
 from assets.launch import Workshop, explained
 from assets.project import Project
 from assets.wiring import Pipes, common, ins_of
@@ -63,14 +63,31 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             stored = memory(job, quantized_model, Workshop(project, context, pipes))
         return about.made(stored, about.forgetting(stored))
 
-    asked = ("splits", "predictions", *(["forgetting"] if remembers(recipe) else []))
+    @dg.asset(
+        kinds={"lm-eval"},
+        ins=ins_of(recipe, "base", "splits", "quantized_model"),
+        **common(recipe, recipe.evaluate.tasks),
+    )
+    def stock_tasks(
+        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+    ) -> dg.MaterializeResult:
+        """lm-eval's tasks on local data: the candidate's answers, and those of the base that it was made from."""
+        with explained():
+            job = Job(recipe, base, splits, settings, store)
+            runs = stock_runs(job, quantized_model, Workshop(project, context, pipes))
+        version = identity("stock_tasks", 1, parts=[run.digest for run in runs])
+        return dg.MaterializeResult(value=runs, metadata=about.stock(runs), data_version=dg.DataVersion(version))
+
+    besides = [*([forgetting] if remembers(recipe) else []), *([stock_tasks] if recipe.evaluate.tasks else [])]
+    asked = ("splits", "predictions", *(one.key.path[-1] for one in besides))
 
     @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, *asked), **common(recipe, recipe.evaluate))
     def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
             candidate = choose(recipe, splits, predictions, settings.seed)
-            beside = Beside(try_all(recipe, splits, predictions, settings, store), more.get("forgetting"))
+            trial = try_all(recipe, splits, predictions, settings, store)
+            beside = Beside(trial, more.get("forgetting"), more.get("stock_tasks", ()))
             stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, beside)
         return about.made(stored, about.scorecard(stored))
 
@@ -97,7 +114,7 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, quantized_model, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
+    yield from (predictions, quantized_model, *besides, scorecard, decision, report)
 
 
 def remembers(recipe: Recipe) -> bool:

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict
 
 from evals.recall import Recall
 from evals.records import Forgetting, Report, Scorecard
+from evals.stock_run import StockRun
 from registry.gate import Decision
 from supply_chain.errors import InvalidInput
 from supply_chain.records import Artifact, BaseModelRecord, Curated, DataCard, Parity, Predictions, Splits, Trained
@@ -12,7 +13,7 @@ from supply_chain.trials import Searched
 
 _DATA = (Curated, Splits, DataCard)
 _MODELS = (BaseModelRecord, Searched, Trained, Artifact)
-_EVIDENCE = (Parity, Predictions, Recall, Forgetting, Scorecard, Decision, Report)
+_EVIDENCE = (Parity, Predictions, Recall, StockRun, Forgetting, Scorecard, Decision, Report)
 KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (*_DATA, *_MODELS, *_EVIDENCE)}
 
 

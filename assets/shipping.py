@@ -1,5 +1,6 @@
 """A recipe's last assets: the registered version, and the champion."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,7 +20,7 @@ _EVIDENCE = ("adapter", "quantized_model", "scorecard", "decision", "report")
 
 def check_name(name: str) -> str:
     """A gate check's name as Dagster allows it."""
-    return f"gate_{name.replace(' ', '_')}"
+    return "gate_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def shipping_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:

@@ -100,6 +100,15 @@ def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stor
     return recall(model, inputs["splits"], serving_compute(model.path, settings), Store.of(settings))
 
 
+def _stock(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
+    from evals.stock_run import ready, run_tasks  # noqa: PLC0415
+    from supply_chain.opening import serving_compute  # noqa: PLC0415
+
+    recipe, model = Recipe.model_validate(options["recipe"]), inputs["model"]
+    tasks, compute = ready(recipe.evaluate.tasks, settings), serving_compute(model.path, settings)
+    return run_tasks(model, tasks, compute, settings.seed, Store.of(settings))
+
+
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
     from evals.decoding import measured  # noqa: PLC0415
 
@@ -121,4 +130,5 @@ _STAGES: dict[str, Callable[[Settings, Inputs, dict[str, Any]], Stored]] = {
     "baseline": _baseline,
     "model": _model,
     "recall": _recall,
+    "stock": _stock,
 }

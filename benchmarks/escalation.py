@@ -5,6 +5,10 @@ A specialist for the 150 intents and the label `oos`, made by the chain's own fu
 on the validation rows, where 1 of 31 questions is out of scope, and stored with the artifact; then it is held against
 every second test row with as many out of scope for each in scope. All 1,000 test questions out of scope say how many
 are caught. What is passed on costs a tenth of a mistake.
+
+The promise is that of the answers kept at most `max_risk` are wrong, so the interval promised reaches from 0 to it. It
+is kept unless the whole 95 % interval of the test's own risk lies beyond (`broken`); it is `shown` where all of that
+interval lies within. A run in which nothing could be promised keeps nothing, and counts as not kept.
 """
 
 import os

@@ -6,7 +6,7 @@ import numpy as np
 
 from evals.estimate import Bench
 from evals.metrics import Floats
-from evals.sureness import Bin, Confidence, Kept, RiskPoint
+from evals.sureness import Confidence, Kept, ReliabilityBin, RiskPoint
 from supply_chain.escalation import Escalation
 
 _BINS, _POINTS = 10, 40
@@ -32,10 +32,10 @@ def confidence_of(
     )
 
 
-def _bins(sure: Floats, right: Floats) -> list[Bin]:
+def _bins(sure: Floats, right: Floats) -> list[ReliabilityBin]:
     order = np.argsort(sure, kind="stable")
     return [
-        Bin(rows=len(part), confidence=float(sure[part].mean()), right=float(right[part].mean()))
+        ReliabilityBin(rows=len(part), confidence=float(sure[part].mean()), right=float(right[part].mean()))
         for part in np.array_split(order, min(_BINS, len(order)))
     ]
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from evals.records import Contestant, Scorecard
 
+_LINE, _WORD = 14, 90
+
 
 @dataclass(frozen=True)
 class Dot:
@@ -13,6 +15,8 @@ class Dot:
     x: float
     y: float
     best: bool
+    words: float
+    """Where its name stands: above, or below where another name is."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,11 @@ def _frontier(found: list[Contestant], figures: list[float], metric: str, across
     points = list(zip(figures, quality, strict=True))
     room = max(0.01, (max(quality) - min(quality)) * 0.2)
     low, high, most = min(quality) - room, max(quality) + room, max(figures) * 1.1
-    dots = [
-        Dot(
-            c.name,
-            round(44 + 260 * x / most, 1),
-            round(200 - 188 * (y - low) / (high - low), 1),
-            not any((a <= x and b > y) or (a < x and b >= y) for a, b in points),
-        )
-        for c, (x, y) in zip(found, points, strict=True)
-    ]
+    dots: list[Dot] = []
+    for c, (x, y) in sorted(zip(found, points, strict=True), key=lambda pair: -pair[1][1]):
+        across_at, up_at = round(44 + 260 * x / most, 1), round(200 - 188 * (y - low) / (high - low), 1)
+        best = not any((a <= x and b > y) or (a < x and b >= y) for a, b in points)
+        near = any(abs(d.words - up_at + 8) < _LINE and abs(d.x - across_at) < _WORD for d in dots)
+        dots.append(Dot(c.name, across_at, up_at, best, round(up_at + (16 if near else -8), 1)))
     told = "; ".join(f"{c.name}: {x:.4g} {across}, {y:.3f}" for c, (x, y) in zip(found, points, strict=True))
     return Frontier(dots, "0", f"{most:.3g}", f"{low:.3f}", f"{high:.3f}", across, told)

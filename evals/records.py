@@ -6,6 +6,7 @@ from pydantic import Field
 
 from evals.estimates import Estimate, Evidence
 from evals.paid import Generalist
+from evals.stock import StockScore
 from evals.sureness import Confidence
 from supply_chain.recipe.data import Task
 from supply_chain.recipe.evaluate import Kpis
@@ -247,6 +248,8 @@ class Scorecard(Record):
     """The candidate's, where a generalist's price is stated or measured."""
     forgetting: Forgetting | None = Field(None, exclude_if=lambda value: value is None)
     """The candidate's, where the recipe asks for it."""
+    stock: list[StockScore] = Field([], exclude_if=lambda value: not value)
+    """The candidate's and the base's, where the recipe names tasks of lm-eval."""
     generalist: Generalist | None = Field(None, exclude_if=lambda value: value is None)
     """Where the recipe names its endpoint."""
     kpis: Kpis

@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from evals.brief import SPOILT, in_short
 from evals.drawing import Axis, cost_plot, reliability_plot, risk_plot
 from evals.frontier import frontiers
 from evals.kpi import mistakes_usd
@@ -16,7 +17,7 @@ from evals.predictions import read_predictions
 from evals.records import Contestant, Prediction, Report, Scorecard, Verdict
 from evals.scorecard import bench_of
 from evals.summary import summarize
-from evals.table import interval, milliseconds, percent, signed_usd, size, usd
+from evals.table import assumed, interval, milliseconds, minus, percent, signed_usd, size, usd
 from evals.tco import GENERALIST_PRICE
 from evals.twin import Mistake, ReportTwin
 from supply_chain.data.split import NAMES, read_split
@@ -135,7 +136,7 @@ def _render(evidence: Evidence, folder: Path) -> Report:
         lstrip_blocks=True,
     )
     environment.filters |= {"interval": interval, "ms": milliseconds, "size": size, "usd": usd, "percent": percent}
-    environment.filters["signed_usd"] = signed_usd
+    environment.filters |= {"signed_usd": signed_usd, "assumed": assumed, "minus": minus}
     page = environment.get_template("report.html.j2").render(_view(evidence))
     (folder / "report.html").write_text(page, encoding="utf-8")
     (folder / "summary.md").write_text(summarize(evidence.recipe, evidence.card, evidence.verdict), encoding="utf-8")
@@ -154,6 +155,8 @@ def _view(evidence: Evidence) -> dict[str, Any]:
     confused = [(n, t, a, prices[t, a]) for t, row in card.confusion.items() for a, n in row.items() if t != a and n]
     return {
         "recipe": evidence.recipe,
+        "spoilt": SPOILT,
+        "brief": in_short(card, evidence.candidate),
         "card": card,
         "candidate": evidence.candidate,
         "full": card.contestant("specialist"),

@@ -20,6 +20,8 @@ from evals.predictions import sampled_test
 from evals.records import Difference, Forgetting, Mended, Scorecard
 from evals.robustness import drops
 from evals.slices import score_slices
+from evals.stock import stock_scores
+from evals.stock_run import StockRun, read_metrics
 from evals.sureness import Confidence
 from evals.tco import tco
 from evals.texts import TextRules
@@ -42,6 +44,8 @@ class Beside:
 
     trial: Trial | None = None
     forgetting: Stored[Forgetting] | None = None
+    stock: Sequence[Stored[StockRun]] = ()
+    """lm-eval's tasks: the candidate's run and the base's."""
 
 
 def score(
@@ -77,6 +81,7 @@ def score(
         seed=seed,
         judged=None if trial is None else [sorted(v.digest for v in trial[0].values()), trial[1] and trial[1].digest],
         **({"forgetting": beside.forgetting.digest} if beside.forgetting else {}),
+        **({"stock": [run.digest for run in beside.stock]} if beside.stock else {}),
     )
 
     def make(folder: Path) -> Scorecard:
@@ -122,6 +127,7 @@ def _score(
         robustness=drops(entries[candidate].stored, rows, entries[candidate].answers, bench, spec),
         judgement=judgement_of(recipe, bench, beside.trial, candidate) if beside.trial else None,
         forgetting=beside.forgetting.verify().record if beside.forgetting else None,
+        stock=stock_scores(*(read_metrics(run) for run in beside.stock)) if beside.stock else [],
         mended=_mended(spec, entries, candidate),
         slices=score_slices(bench, rows, spec.slices, spec.metric, entries[candidate].answers, _rival(entries)),
         tco=tco(spec.kpis, entries[candidate].stored.record.p50_ms / 1000, escalated, price),

@@ -1,10 +1,12 @@
 """Records of how sure a contestant is, and of what follows from passing on what is not sure."""
 
+from typing import Literal
+
 from evals.estimates import Estimate, Evidence
 from supply_chain.escalation import Cheapest, Escalation
 
 
-class Bin(Evidence):
+class ReliabilityBin(Evidence):
     """Rows of like confidence: their mean confidence and the share that is right."""
 
     rows: int
@@ -28,6 +30,16 @@ class Kept(Evidence):
     """Share of the rows that are passed on."""
     risk: Estimate | None
     """Share of mistakes among the answers kept; None if none is kept."""
+
+    @property
+    def outcome(self) -> Literal["shown", "agrees", "broken"] | None:
+        """What the 95 % interval on the test rows says of the promised risk: it lies within, reaches beyond it, or
+        lies beyond it altogether. None where nothing is promised or kept."""
+        if self.risk is None or not self.promise.promised:
+            return None
+        if self.risk.low > self.promise.max_risk:
+            return "broken"
+        return "shown" if self.risk.high <= self.promise.max_risk else "agrees"
 
 
 class CostPoint(Evidence):
@@ -68,7 +80,7 @@ class Confidence(Evidence):
 
     calibration_error: float
     brier: Estimate
-    bins: list[Bin]
+    bins: list[ReliabilityBin]
     curve: list[RiskPoint]
     kept: Kept | None
     """None where the recipe asks for no escalation."""

@@ -1,10 +1,14 @@
 """Figures as short strings, for the command line, Dagster and the report."""
 
+import math
+import re
+
 from evals.estimates import Estimate
 from evals.metrics import TITLES
 from evals.records import Contestant, Scorecard
 
 _MICRO = 0.005
+_NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")
 
 
 def contestant_rows(scorecard: Scorecard) -> list[dict[str, str]]:
@@ -55,16 +59,32 @@ def size(size_bytes: int) -> str:
 
 
 def usd(value: float) -> str:
-    """`$1,234`, `$12.30`, `$0.02` or `$0.0042`."""
+    """`$1,234`, `$12.30`, `$0.02`, `$0.0042` or `$0.00024`."""
     if value >= 1000:
         return f"${value:,.0f}"
     whole_cents = abs(value - round(value, 2)) < 1e-9
+    if 0 < value < 0.001:
+        return f"${value:.{1 - math.floor(math.log10(value))}f}"
     return f"${value:.2f}" if value >= 0.1 or whole_cents else f"${value:.4f}"
 
 
 def signed_usd(value: float) -> str:
     """`−$12.30` with a minus sign where money is lost."""
     return f"{'−' if value < 0 else ''}{usd(abs(value))}"
+
+
+def assumed(value: float, name: str) -> str:
+    """An assumption as it is called: dollars, a share or a number."""
+    if "$" in name:
+        return usd(value)
+    if name.startswith("Share"):
+        return percent(value)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
+
+
+def minus(sentence: str) -> str:
+    """A sentence with minus signs before its negative figures, not hyphens."""
+    return _NEGATIVE.sub("−", sentence)
 
 
 def percent(share: float) -> str:

@@ -21,6 +21,7 @@ def check_names(promote: Promote) -> list[str]:
         "champion",
         "quantization",
         *(name for name, (key, _) in OPTIONAL.items() if getattr(promote, key) is not None),
+        *(f"task {name}" for name in promote.tasks),
     ]
 
 
@@ -35,6 +36,8 @@ def checks(promote: Promote, card: Scorecard, candidate: Contestant) -> Iterator
         limit = getattr(promote, key)
         if limit is not None:
             yield ask(limit, card, candidate)
+    for task, least in promote.tasks.items():
+        yield _task(task, least, card)
 
 
 def _minimum(required: float, card: Scorecard, candidate: Contestant) -> Check:
@@ -94,3 +97,20 @@ def _quantization(allowed: float, card: Scorecard) -> Check:
         f"{found.high:+.3f}); a mean loss of up to {allowed:g} is allowed."
     )
     return Check(name="quantization", passed=passed, measured=loss, required=allowed, sentence=sentence)
+
+
+def _task(name: str, limit: float, card: Scorecard) -> Check:
+    """A task of lm-eval, at the unfavourable end of its interval, whichever end that is."""
+    found = next((one for one in card.stock if one.name == name), None)
+    if found is None or not is_measured(found.candidate):
+        known = ", ".join(one.name for one in card.stock) or "no task"
+        return absent(f"task {name}", f"{card.candidate} with {name} (of {known})")
+    seen = found.candidate
+    bound, end, most = (seen.low, "lower", "least") if found.higher_is_better else (seen.high, "upper", "most")
+    passed = bound >= limit if found.higher_is_better else bound <= limit
+    sentence = (
+        f"{name} is {seen.mean:.3f} (95 % interval {seen.low:.3f} to {seen.high:.3f}, {seen.n} rows; the base has "
+        f"{found.base.mean:.3f}); its {end} bound {'keeps' if passed else 'does not keep'} to the {most} allowed, "
+        f"{limit:g}."
+    )
+    return Check(name=f"task {name}", passed=passed, measured=bound, required=limit, sentence=sentence)

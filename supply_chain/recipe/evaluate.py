@@ -10,6 +10,7 @@ from supply_chain.recipe.endpoint import Endpoint
 from supply_chain.recipe.expression import condition
 from supply_chain.recipe.part import Part
 from supply_chain.recipe.sources import PathSource, UrlSource
+from supply_chain.recipe.stock import StockTask
 from supply_chain.recipe.tasks import Metric
 
 
@@ -154,6 +155,8 @@ class Evaluate(Part):
     around the same text, cut in half, with an order to answer something else."""
     perturbed_rows: int = Field(200, ge=20)
     """Test rows drawn for each perturbation."""
+    tasks: list[StockTask] = Field([], exclude_if=lambda value: not value)
+    """lm-eval's tasks that the candidate and its base are asked besides: what training did to other abilities."""
     corrections: Annotated[PathSource | UrlSource, Field(discriminator="kind")] | None = None
     """Classification: experts' corrections (JSON lines with `text`, `label`, `who`, `when`), asked again of every
     candidate. The same file may be trained on (`train.corrections`)."""

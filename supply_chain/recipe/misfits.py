@@ -1,5 +1,7 @@
 """What a recipe asks for that its task cannot give."""
 
+from collections.abc import Iterable, Sequence
+
 from supply_chain.pricing import passed_on_usd
 from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.endpoint import GENERALIST, JUDGE, closed_to
@@ -51,6 +53,23 @@ def asked_faults(data: DataSpec, evaluate: Evaluate) -> list[str]:
                 found.append(f"{place.part}.samples: a {place.noun} is asked once, as it stands; leave it out")
     if data.task == "generation" and evaluate.generalist is not None and not evaluate.generalist.endpoint.instruction:
         found.append(f"{GENERALIST.part}.instruction: say what is to be written")
+    return found
+
+
+def stock_faults(evaluate: Evaluate, gated: Iterable[str], headed: bool, served: Sequence[str]) -> list[str]:
+    """What lm-eval's tasks cannot be asked of, and gates on tasks that are not asked.
+
+    `served` holds the schemes of which one becomes the candidate.
+    """
+    names = [task.name for task in evaluate.tasks]
+    found = [f"evaluate.tasks: {name} stands twice" for name in {*names} if names.count(name) > 1]
+    if names and headed:
+        found.append("evaluate.tasks are answered in words, and this recipe trains a head that has none")
+    native = [scheme for scheme in served if scheme in {"gguf", "onnx"}] if names else []
+    found += [f"evaluate.tasks run on transformers' formats, and the candidate may be {one}" for one in native]
+    for gate in gated:
+        if gate.partition(".")[0] not in names:
+            found.append(f"promote.tasks: {gate} names none of evaluate.tasks ({', '.join(names) or 'there are none'})")
     return found
 
 

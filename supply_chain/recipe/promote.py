@@ -47,6 +47,8 @@ class Promote(Part):
     """Largest share of the rows that may go without a score of the metric; they are left out of every figure."""
     max_drop: float | None = Field(None, ge=0, le=1)
     """No perturbation may cost more of the metric than this (its unfavourable 95% bound)."""
+    tasks: dict[str, float] = Field({}, exclude_if=lambda value: not value)
+    """`evaluate.tasks`: a metric's unfavourable 95% bound must reach this: `capitals.acc: 0.6`."""
     max_forgetting: float | None = Field(None, ge=0, le=1, exclude_if=lambda value: value is None)
     """Average forgetting, in accuracy on the test sets of earlier champions, may reach this (its upper 95% bound)."""
     max_p95_ms: float | None = Field(None, gt=0)

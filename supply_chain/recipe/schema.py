@@ -11,7 +11,7 @@ from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.evaluate import Evaluate
 from supply_chain.recipe.jinja import shows_shots
-from supply_chain.recipe.misfits import asked_faults, misfits, slice_faults
+from supply_chain.recipe.misfits import asked_faults, misfits, slice_faults, stock_faults
 from supply_chain.recipe.part import Part, Surroundings
 from supply_chain.recipe.preference import PreferenceTrain
 from supply_chain.recipe.promote import Promote
@@ -93,9 +93,12 @@ class Recipe(Part):
             found.append("promote.max_forgetting compares labels, so it needs classification")
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
-        found += quantize_faults(self.quantize, getattr(self.train, "answers", self.train.method) == "head")
+        headed = getattr(self.train, "answers", self.train.method) == "head"
+        found += quantize_faults(self.quantize, headed)
         if any(isinstance(scheme, Adapter) for scheme in self.quantize):
             found += adapter_faults(self.train, self.search)
+        served = [scheme.scheme for scheme in self.quantize if scheme.alone]
+        found += stock_faults(self.evaluate, self.promote.tasks, headed, served if self.choose else served[:1])
         if self.evaluate.shots and isinstance(self.prompt, JinjaPrompt) and not shows_shots(self.prompt.template):
             found.append("evaluate.shots asks for examples, but prompt.template does not show `shots`")
         if self.search:

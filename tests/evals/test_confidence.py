@@ -7,7 +7,9 @@ from evals.confidence import confidence_of
 from evals.costs import costs_of
 from evals.drawing import cost_plot, reliability_plot, risk_plot
 from evals.estimate import Bench
+from evals.estimates import Estimate
 from evals.outside import outside_of
+from evals.sureness import Kept
 from supply_chain.errors import InvalidInput
 from supply_chain.escalation import Cheapest, Escalation, Stakes
 
@@ -43,7 +45,16 @@ def test_the_promise_is_held_against_the_test_rows():
     assert (kept.risk.n, kept.risk.mean) == (41, 0.0) and kept.risk.high > 0.05
     nobody = PROMISE.model_copy(update={"threshold": 2.0})
     kept = confidence_of(BENCH, ANSWERS, SURE, nobody).kept
-    assert (kept.escalated.mean, kept.risk) == (1.0, None)
+    assert (kept.escalated.mean, kept.risk, kept.outcome) == (1.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "outcome"),
+    [(0.0, 0.02, 0.1, "shown"), (0.05, 0.12, 0.2, "agrees"), (0.05, 0.08, 0.11, "agrees"), (0.101, 0.2, 0.3, "broken")],
+)
+def test_a_promise_is_judged_by_its_interval_and_not_by_the_mean(low, mean, high, outcome):
+    share = Estimate(mean=mean, low=low, high=high, n=50)
+    assert Kept(promise=PROMISE, escalated=share, risk=share).outcome == outcome
 
 
 def test_plots_say_in_words_what_they_show():

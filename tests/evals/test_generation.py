@@ -54,7 +54,7 @@ def write_notes(root: Path, recipe: str = RECIPE) -> Recipe:
         item = rng.choice(["phone", "lens"])
         rows.append({"text": f"order {number}: {item}", "note": f"send the {item} number {number // 2} <b>today</b>"})
     rows[7]["note"] = rows[8]["note"] = rows[9]["note"] = "call first"
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (root / "tiny_notes.yaml").write_text(recipe)
     return load_recipe(root / "tiny_notes.yaml", Surroundings(root=root, bases=("tiny",)))
