@@ -10,6 +10,8 @@ from typing import Any
 
 import dagster as dg
 
+_DAGSTERS = ("[pipes]", "Dependencies for step")
+"""Messages that Dagster adds to those of an asset, and that tell a person at a terminal nothing."""
 _STARTED, _DONE, _FAILED = "STEP_START", "STEP_SUCCESS", "STEP_FAILURE"
 
 
@@ -25,7 +27,9 @@ class StepLines(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         event, step = meta.get("dagster_event"), str(meta.get("step_key") or "").replace("__", "/")
         if event is None and record.levelno >= logging.INFO:
-            self._write(f"    {meta.get('orig_message', record.getMessage())}")
+            said = str(meta.get("orig_message", record.getMessage()))
+            if not said.startswith(_DAGSTERS):
+                self._write(f"    {said}")
         elif event is None:
             return
         elif event.event_type_value == _STARTED:

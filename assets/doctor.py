@@ -79,9 +79,9 @@ def lock(path: os.PathLike[str]) -> Finding:
 
 
 def _threads(project: Project) -> Finding:
-    load, how = os.getloadavg()[0], project.settings.compute or "what measures best"
+    load, how, cores = os.getloadavg()[0], project.settings.compute or "what measures best", project.settings.cores
     told = f", OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}" if os.environ.get("OMP_NUM_THREADS") else ""
-    return Finding("threads", f"{project.settings.cores} cores{told}, load {load:.1f}; training uses {how}")
+    return Finding("threads", f"{cores} core{'s' * (cores > 1)}{told}, load {load:.1f}; training uses {how}")
 
 
 def _gpu() -> Finding:
@@ -130,6 +130,6 @@ def _store(project: Project) -> Finding:
 def _tracking(project: Project) -> Finding:
     uri = project.settings.tracking_uri
     try:
-        return Finding("mlflow", f"{len(releases(project.settings))} model versions in {uri}")
+        return Finding("tracking", f"{len(releases(project.settings))} model versions in {uri}")
     except SupplyChainError as error:
-        return Finding("mlflow", str(error), "start the server, or unset SUPPLY_CHAIN_MLFLOW_URI")
+        return Finding("tracking", str(error), "start the server, or unset SUPPLY_CHAIN_MLFLOW_URI")

@@ -2,8 +2,9 @@
 
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -42,10 +43,13 @@ def show_rows(rows: Rows, title: str, as_json: bool, out: Console) -> None:
 
 
 def table(rows: Rows, title: str) -> Table:
-    """Rows of equal keys; texts are escaped."""
-    made = Table(title=escape(title), title_justify="left")
-    for name in rows[0]:
-        made.add_column(escape(name), justify="left" if isinstance(rows[0][name], str) else "right", overflow="fold")
+    """Rows of equal keys; texts are escaped, names are not broken, columns without any value are left out."""
+    made = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    one_word = all(" " not in str(next(iter(row.values()))) for row in rows)
+    names = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
+    for name in names:
+        justify: Literal["left", "right"] = "left" if isinstance(rows[0][name], str) else "right"
+        made.add_column(escape(name), justify=justify, overflow="fold", no_wrap=name == names[0] and one_word)
     for row in rows:
-        made.add_row(*(escape(str(value)) for value in row.values()))
+        made.add_row(*(escape(str(row[name])) for name in names))
     return made

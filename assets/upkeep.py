@@ -80,7 +80,8 @@ def clean(
     project = Project.here()
     project.dagster_home()
     found = leftovers(project, days)
-    show_rows(leftover_rows(found), "leftovers", as_json, out)
+    if found or as_json:
+        show_rows(leftover_rows(found), "leftovers", as_json, out)
     total = f"{len(found)} folders, {sum(one.size_bytes for one in found) / 1e6:,.1f} MB"
     if yes:
         with dg.DagsterInstance.get() as instance:

@@ -70,9 +70,9 @@ def main() -> None:
 
 
 def opened(browser: "Browser", width: int, height: int) -> "Page":
-    """A page of this size, patient: the machine may be busy."""
+    """A page of this size; it waits long, since the machine may be busy."""
     page = browser.new_context(viewport={"width": width, "height": height}).new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(600_000)
     return page
 
 
@@ -91,12 +91,15 @@ def visit(page: "Page", url: str, places: dict[Path, str]) -> None:
 def draw_graph(page: "Page", url: str, recipe: str, path: Path) -> None:
     """Keeps the asset graph, once it is laid out and its states came in."""
     page.goto(f"{url}/locations/assets.definitions/asset-groups/{recipe}")
-    page.get_by_text("champion", exact=True).first.wait_for()
-    page.wait_for_timeout(8000)
+    last = page.get_by_text("champion", exact=True).first
+    last.wait_for()
+    page.wait_for_timeout(4000)
     for name in ("Skip", "Hide navigation"):
         if page.get_by_text(name, exact=True).is_visible():
             page.get_by_text(name, exact=True).click()
-    page.wait_for_timeout(4000)
+    page.reload()  # the graph is fitted to the room that there is now
+    last.wait_for()
+    page.wait_for_timeout(15_000)
     keep(page.screenshot(), path)
 
 

@@ -24,7 +24,7 @@ from assets.project import Project
 from registry.fleet import Fleet
 from supply_chain.recipe import Recipe
 from supply_chain.settings import PROJECT
-from tests.assets.documents import Block, Command, blocks, commands
+from tests.assets.documents import DOCUMENTS, Block, Command, blocks, commands
 
 LANGUAGES = {"bash", "yaml", "python", "text"}
 EXTRAS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -119,6 +119,8 @@ CHECKS: dict[str, Callable[[Command], None]] = {
 
 def test_every_block_says_what_it_is() -> None:
     assert [str(block) for block in blocks() if block.language not in LANGUAGES] == []
+    fences = sum(len(re.findall(r"^[ \t]*(?:```|~~~)", path.read_text(), re.MULTILINE)) for path in DOCUMENTS)
+    assert fences == 2 * len(blocks()), "an indented fence would not be read"
     assert len(READING) > 5 and len(SHELL) > 20
 
 
