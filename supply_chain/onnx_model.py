@@ -29,15 +29,16 @@ def open_onnx(path: Path, threads: int) -> Loaded:
         told = json.loads((path / "genai_config.json").read_text(encoding="utf-8"))
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         session = runtime.InferenceSession(str(path / FILE), options, providers=["CPUExecutionProvider"])
-    except (OSError, ValueError, KeyError, *_refusals(runtime)) as error:
+    except _refusals(runtime) as error:
         raise CorruptData(f"{path} holds no model that onnxruntime can load: {error}") from error
     return Loaded(OnnxModel(session, told["model"]), tokenizer, time.perf_counter() - start)
 
 
 def _refusals(runtime: Any) -> tuple[type[Exception], ...]:
-    """onnxruntime's own exceptions; they share no root but Exception."""
+    """What a broken folder raises; onnxruntime's own exceptions share no root but Exception."""
     known = vars(runtime.capi.onnxruntime_pybind11_state).values()
-    return tuple(kind for kind in known if isinstance(kind, type) and issubclass(kind, Exception))
+    found = [kind for kind in known if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (OSError, ValueError, KeyError, *found)
 
 
 @dataclass(frozen=True)

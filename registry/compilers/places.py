@@ -13,8 +13,8 @@ def is_gguf(model: Model) -> bool:
     return model.artifact.format.startswith(GGUF)
 
 
-def foreign(model: Model) -> str:
-    """GGUF or ONNX, which runtimes of their own read; empty for what vLLM and transformers do."""
+def unserved(model: Model) -> str:
+    """GGUF or ONNX, which neither vLLM nor KServe reads; empty for what they do."""
     if is_gguf(model):
         return "GGUF"
     return "ONNX" if model.artifact.format == "onnx" else ""
