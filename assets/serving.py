@@ -41,7 +41,8 @@ def serve(
     project = Project.here()
     plan = plan_of(project.settings, project.store, litellm or LITELLM, port, demo)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left behind
+        for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first one
+            signal.signal(number, signal.default_int_handler)
     try:
         out.print(f"loading {len(plan.specialists)} models and the proxy; this takes a minute or more", soft_wrap=True)
         with serving(plan) as served:

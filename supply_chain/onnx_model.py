@@ -48,11 +48,15 @@ class _Config:
 
 @dataclass(frozen=True)
 class _Read:
-    """Tokens, what they left in the cache, and the log-probabilities after the last ones: [tokens, vocabulary]."""
+    """Tokens, what they left in the cache, the log-probabilities after the last ones: [tokens, vocabulary]; and the
+
+    logits after the very last: [vocabulary].
+    """
 
     tokens: tuple[int, ...]
     cache: dict[str, np.ndarray]
     scores: np.ndarray
+    logits: np.ndarray
 
 
 class OnnxModel:
@@ -64,7 +68,7 @@ class OnnxModel:
         names = [entry.name for entry in session.get_inputs()]
         self.empty = {name: nothing for name in names if name.startswith(_PAST)}
         self.outputs = ["logits", *(name.replace(_PAST, "present") for name in self.empty)]
-        self.last = _Read((), self.empty, np.zeros((0, 0)))
+        self.last = _Read((), self.empty, np.zeros((0, 0)), np.zeros(0))
 
     def branch(self, context: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """Log-likelihood (nats) of each answer after `context`, which is read once."""
@@ -77,14 +81,24 @@ class OnnxModel:
             found.append(float(sum(row[token] for row, token in zip(scores, answer, strict=True))))
         return found
 
-    def write(self, context: Sequence[int], room: int, ends: int, told: Callable[[list[int]], bool]) -> list[float]:
-        """Writes greedily after `context`; returns the log-likelihood of every token. `told` says when to stop."""
+    def write(
+        self,
+        context: Sequence[int],
+        room: int,
+        ends: int,
+        told: Callable[[list[int]], bool],
+        pick: Callable[[np.ndarray], int],
+    ) -> list[float]:
+        """Writes after `context`, each token picked from its logits; returns the log-likelihood of every token.
+
+        `told` says when to stop.
+        """
         self._read(context)
         read = self.last
         likelihoods: list[float] = []
         written: list[int] = []
         while len(written) < room:
-            token = int(read.scores[-1].argmax())
+            token = pick(read.logits)
             if token == ends:
                 break
             likelihoods.append(float(read.scores[-1][token]))
@@ -99,7 +113,7 @@ class OnnxModel:
         while kept < min(len(self.last.tokens), len(context) - 1) and self.last.tokens[kept] == context[kept]:
             kept += 1
         cache = {name: values[:, :, :kept] for name, values in self.last.cache.items()}
-        start = _Read(tuple(context[:kept]), cache, self.last.scores)
+        start = _Read(tuple(context[:kept]), cache, self.last.scores, self.last.logits)
         self.last = self._run(tuple(context[kept:]), start, last=True)
 
     def _run(self, tokens: tuple[int, ...], before: _Read, last: bool = False) -> _Read:
@@ -109,4 +123,4 @@ class OnnxModel:
         raw = raw[0, -1 if last else 0 :].astype(np.float64)
         shifted = raw - raw.max(axis=1, keepdims=True)
         scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return _Read(before.tokens + tokens, dict(zip(self.empty, cache, strict=True)), scores)
+        return _Read(before.tokens + tokens, dict(zip(self.empty, cache, strict=True)), scores, raw[-1])

@@ -86,6 +86,16 @@ def test_nothing_is_half_done(server: Server, desk: Desk, release: Release, stat
     assert server.asked == (1 if status == 403 else 2)  # a refusal is not tried again
 
 
+def test_a_server_that_is_down_leaves_everything_as_it_was(server: Server, desk: Desk, release: Release):
+    server.shutdown()
+    server.server_close()
+    before = {path: path.read_bytes() for path in desk.settings.home.rglob("*") if path.is_file()}
+    with pytest.raises(Unavailable, match=f"MLflow at {desk.settings.mlflow_uri}: .*run the same command again"):
+        desk.promote(release, ME)
+    after = {path: path.read_bytes() for path in desk.settings.home.rglob("*") if path.is_file()}
+    assert {p for p in before | after if before.get(p) != after.get(p) and p.suffix != ".lock"} == set()
+
+
 def test_a_locked_database_is_tried_again(tmp_path):
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
