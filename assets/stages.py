@@ -101,8 +101,10 @@ def _recall(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stor
 
 
 def _job(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Job:
+    from evals.decoding import measured  # noqa: PLC0415
+
     recipe = Recipe.model_validate(options["recipe"])
-    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"))
+    return Job(recipe, inputs["base"], inputs["splits"], settings, Store.of(settings), inputs.get("teacher"), measured)
 
 
 def _scheme(job: Job, options: dict[str, Any]) -> Quantize:

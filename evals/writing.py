@@ -11,6 +11,7 @@ from supply_chain.encode import answer_room
 from supply_chain.errors import InvalidInput
 from supply_chain.generation import write
 from supply_chain.prompt import Renderer
+from supply_chain.recipe.decoding import Setting
 from supply_chain.serving import FILE as SERVING
 from supply_chain.serving import read_serving
 
@@ -28,10 +29,12 @@ def answer(sitting: Sitting, folder: Path) -> Sat:
     # The untuned base comes without, and gets as much room.
     train = read_split(sitting.splits, "train")
     room = serving.max_new_tokens if serving else answer_room(train, renderer, sitting.loaded.tokenizer)
+    setting = serving.setting if serving else Setting()
     check_border(renderer, sitting)
 
     def ask(texts: list[str]) -> list[Answer]:
-        written = write(sitting.loaded, [renderer.context(text) for text in texts], room, renderer.complete)
+        contexts = [renderer.context(text) for text in texts]
+        written = write(sitting.loaded, contexts, room, renderer.complete, setting=setting)
         free = recipe.task == "generation"
         return [Answer(renderer.read(w.text), w.confidence(a_token=free), w.text) for w in written]
 

@@ -24,7 +24,8 @@ def adapter_of(made_from: str, store: Store) -> Adapter | None:
 
     `made_from`: digest of what the artifact was made from. None where whole weights were trained, where labels
     are told by a head of their own, where other weights than the base's lie below, for DoRA, which such servers
-    refuse, and where the adapter is not in this store. Raises CorruptData for damaged bytes.
+    refuse, for scales by layer, which they ignore, and where the adapter is not in this store. Raises CorruptData
+    for damaged bytes.
     """
     merged = _by_digest(Artifact, store).get(made_from)
     artifact = store.find(Artifact, merged) if merged else None
@@ -34,10 +35,11 @@ def adapter_of(made_from: str, store: Store) -> Adapter | None:
     if found is None or found.record.form != "adapter" or found.record.head is not None or found.record.teacher:
         return None
     config = json.loads((found.verify().path / CONFIG).read_text(encoding="utf-8"))
-    if config.get("use_dora"):
+    if config.get("use_dora") or config.get("alpha_pattern"):
         return None
+    rank = max(config["r"], *(config.get("rank_pattern") or {}).values(), 1)
     own = _alone(store).get(digest)
-    return Adapter((own and store.find(Artifact, own)) or found, int(config["r"]))
+    return Adapter((own and store.find(Artifact, own)) or found, rank)
 
 
 def _by_digest(kind: type[Artifact] | type[Trained], store: Store) -> dict[str, str]:

@@ -87,15 +87,38 @@ class AdapterAt(Entry):
     """None in generations from before it was told."""
 
 
+class DecodingTried(Entry):
+    """Parameters, and the metric that they reached on validation rows."""
+
+    temperature: float
+    top_p: float
+    repetition_penalty: float
+    max_new_tokens: int
+    value: Estimate
+
+
+class Choice(Entry):
+    """Every parameter set that was tried; the first of those with the highest mean was taken."""
+
+    metric: str
+    tried: list[DecodingTried] = Field(min_length=1)
+
+
 class Decoding(Entry):
     """How the answers that were measured were found; other parameters are another model as far as evidence goes."""
 
     answers: Literal["ranked", "written"]
-    """`ranked`: the likeliest of the labels, by their log-probability; `written`: text, greedily."""
+    """`ranked`: the likeliest of the labels, by their log-probability: there are no parameters; `written`: text."""
     temperature: float = Field(ge=0)
     """Of sampling; 0 is greedy."""
     max_new_tokens: int = Field(ge=0)
     """Room for a written answer; 0 where labels are ranked."""
+    top_p: float = Field(1.0, gt=0, le=1, exclude_if=lambda value: value == 1)
+    """Tokens are drawn from the likeliest that together have this probability; 1: from all."""
+    repetition_penalty: float = Field(1.0, ge=1, exclude_if=lambda value: value == 1)
+    """Over the tokens of prompt and answer, as vLLM and transformers define it; 1: none."""
+    chosen: Choice | None = Field(None, exclude_if=lambda value: value is None)
+    """What these parameters were chosen from, for these weights; None: nothing else was tried."""
 
 
 class Model(Entry):

@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from registry.adapters import adapter_of
+from registry.decoding import decoding_of
 from registry.evidence import Claims, Evidence, reread
 from registry.routing import (
     AdapterAt,
     ArtifactAt,
     Base,
-    Decoding,
     DocumentsAt,
     LatencyMs,
     MlflowVersion,
@@ -121,17 +121,12 @@ def uri_of(kind: str, key: str, store: Store) -> str:
 def _model(live: Live, evidence: Evidence, store: Store) -> Model:
     artifact, record, card = evidence.artifact, evidence.artifact.record, evidence.scorecard.record
     candidate, serving = evidence.candidate, read_serving(artifact.path)
-    written = serving.task != "classification"
     return Model(
         name=live.name,
         mlflow=MlflowVersion(name=live.name, version=live.version),
         artifact=ArtifactAt(uri="", sha256=artifact.digest, format=record.format, size_bytes=artifact.size_bytes),
         adapter=_adapter(record.made_from, store),
-        decoding=Decoding(
-            answers="written" if written else "ranked",
-            temperature=0.0,
-            max_new_tokens=serving.max_new_tokens if written else 0,
-        ),
+        decoding=decoding_of(serving),
         promise=serving.escalation and serving.escalation.model_copy(update={"cheapest": None}),  # prices stay here
         chat_template_sha256=record.chat_template_sha256,
         tokenizer_sha256=record.tokenizer_sha256,

@@ -64,7 +64,8 @@ class Answerer:
         from supply_chain.generation import write  # noqa: PLC0415 (torch)
 
         contexts = [self.renderer.context(text) for text in texts]
-        written = write(self.loaded, contexts, self.serving.max_new_tokens, self.renderer.complete)
+        room, setting = self.serving.max_new_tokens, self.serving.setting
+        written = write(self.loaded, contexts, room, self.renderer.complete, setting=setting)
         free = self.serving.task == "generation"
         return [(self.renderer.read(w.text), w.confidence(a_token=free)) for w in written]
 

@@ -1,4 +1,4 @@
-"""Writes answers greedily: KV cache, batches by length, and each row leaves its batch when it is done."""
+"""Writes answers: KV cache, batches by length, and each row leaves its batch when it is done."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from supply_chain.decoding import Picker
 from supply_chain.errors import InvalidInput
 from supply_chain.loaded import Loaded, Written
+from supply_chain.recipe.decoding import Setting
 
 _BATCH = 64
+GREEDY = Setting()
 
 
 def write(
@@ -18,8 +21,9 @@ def write(
     max_new_tokens: int,
     complete: Callable[[str], bool],
     batch: int = _BATCH,
+    setting: Setting = GREEDY,
 ) -> list[Written]:
-    """The greedy continuation of every context, in their order.
+    """The continuation of every context, in their order: greedy, or as `setting` says.
 
     A row ends with the end token, when `complete` says that its text is whole, or at `max_new_tokens`.
     Raises InvalidInput for a context that does not fit the model.
@@ -35,12 +39,12 @@ def write(
     if loaded.native:
         from supply_chain.llama_cpp import write_all  # noqa: PLC0415
 
-        return write_all(loaded, encoded, max_new_tokens, complete)
+        return write_all(loaded, encoded, max_new_tokens, complete, setting)
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i]), i))
     found: dict[int, Written] = {}
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        writer = _Batch(loaded, [encoded[i] for i in rows], complete)
+        writer = _Batch(loaded, [encoded[i] for i in rows], complete, setting)
         found.update(zip(rows, writer.run(max_new_tokens), strict=True))
     return [found[i] for i in range(len(encoded))]
 
@@ -48,8 +52,9 @@ def write(
 class _Batch:
     """Rows that are written together, padded on the left."""
 
-    def __init__(self, loaded: Loaded, contexts: list[list[int]], complete: Callable[[str], bool]):
+    def __init__(self, loaded: Loaded, contexts: list[list[int]], complete: Callable[[str], bool], setting: Setting):
         self.loaded, self.complete = loaded, complete
+        self.pickers = None if setting.greedy else [Picker(setting, context) for context in contexts]
         width, device = max(map(len, contexts)), loaded.model.device
         pad = loaded.tokenizer.pad_token_id or 0
         self.ids = torch.tensor([[pad] * (width - len(c)) + c for c in contexts], device=device)
@@ -81,7 +86,7 @@ class _Batch:
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        best, tokens = logits.float().log_softmax(-1).max(-1)
+        best, tokens = self._picked(logits.float())
         stay = [k for k, row in enumerate(self.rows) if self._goes_on(row, int(tokens[k]), float(best[k]))]
         self.ids = tokens[:, None]
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], dim=1)
@@ -91,6 +96,16 @@ class _Batch:
             self.ids, self.mask = self.ids[kept], self.mask[kept]
             if stay:
                 self.cache.batch_select_indices(kept)
+
+    def _picked(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability and token of each row; the probability is the model's own, whatever was drawn."""
+        shares = logits.log_softmax(-1)
+        if self.pickers is None:
+            return shares.max(-1)
+        raw = logits.cpu().numpy()
+        picked = [self.pickers[row].pick(raw[k]) for k, row in enumerate(self.rows)]
+        tokens = torch.tensor(picked, device=logits.device, dtype=torch.long)
+        return shares.gather(-1, tokens[:, None])[:, 0], tokens
 
     def _goes_on(self, row: int, token: int, likelihood: float) -> bool:
         if token == self.loaded.tokenizer.eos_token_id:

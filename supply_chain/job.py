@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from supply_chain.decoding import Measure
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.preference import PreferenceTrain
@@ -21,6 +22,9 @@ class Job:
     store: Store
     teacher: Stored[Artifact] | Stored[BaseModelRecord] | None = None
     """Whom a `distill` recipe's student learns from, or whose weights a `preference` recipe trains on."""
+
+    measure: Measure | None = None
+    """The recipe's metric on given rows; needed where `evaluate.decoding` is chosen by it."""
 
     @property
     def start(self) -> Stored[Artifact] | Stored[BaseModelRecord]:

@@ -30,7 +30,7 @@ def write_job(job: Job, path: Path) -> None:
 def read_job(path: Path) -> Job:
     """The job in `path`. Raises InvalidInput when a stored object is gone or is another one."""
     told = json.loads(path.read_text(encoding="utf-8"))
-    stored = {name: _found(**where) for name, where in told["stored"].items()}
+    stored: dict[str, Any] = {name: _found(**where) for name, where in told["stored"].items()}
     settings = Settings.model_validate(told["settings"])
     recipe = Recipe.model_validate(told["recipe"])
     return Job(recipe=recipe, settings=settings, store=Store(Path(told["store"]), settings.store), **stored)

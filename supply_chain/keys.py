@@ -67,6 +67,7 @@ def merged_key(job: Job, trained: Stored[Trained]) -> str:
         prompt=job.prompt_sha256,
         origins=origins(job),
         escalation=_promise(job),
+        **_decoding(job),
     )
 
 
@@ -81,7 +82,16 @@ def quantized_key(job: Job, merged: Stored[Artifact], scheme: Quantize) -> str:
         splits=job.splits.digest,
         escalation=_promise(job),
         seed=job.settings.seed,
+        **_decoding(job),
     )
+
+
+def _decoding(job: Job) -> dict[str, object]:
+    """What decides how an artifact writes; nothing where nothing is chosen."""
+    spec = job.recipe.evaluate
+    if spec.decoding is None:
+        return {}
+    return {"decoding": {"grid": spec.decoding, "metric": spec.metric, "resamples": spec.resamples}}
 
 
 def unmerged_key(trained: Stored[Trained], merged: Stored[Artifact]) -> str:

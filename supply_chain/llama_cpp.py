@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from supply_chain.decoding import Picker
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.formats.extras import library
 from supply_chain.loaded import Loaded, Written
+from supply_chain.recipe.decoding import Setting
 
 FILE = "model.gguf"
 _WINDOW = 1024
@@ -58,7 +60,7 @@ class LlamaCpp:
     def branch(self, context: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """Log-likelihood (nats) of each answer after `context`; shared starts of answers are computed once."""
         found = [0.0] * len(answers)
-        first = self._read(context, sum(map(len, answers)))
+        first = _shares(self._read(context, sum(map(len, answers))))
         nodes: dict[tuple[int, ...], np.ndarray] = {(): first}
         inner = {tuple(answer[:depth]) for answer in answers for depth in range(1, len(answer))}
         for other in range(1, len(answers) if inner else 1):
@@ -72,16 +74,26 @@ class LlamaCpp:
         self.context.memory_seq_rm(0, len(context), -1)
         return found
 
-    def write(self, context: Sequence[int], room: int, ends: int, told: Callable[[list[int]], bool]) -> list[float]:
-        """Writes greedily after `context`; returns the log-likelihood of every token. `told` says when to stop."""
+    def write(
+        self,
+        context: Sequence[int],
+        room: int,
+        ends: int,
+        told: Callable[[list[int]], bool],
+        pick: Callable[[np.ndarray], int],
+    ) -> list[float]:
+        """Writes after `context`, each token picked from its logits; returns the log-likelihood of every token.
+
+        `told` says when to stop.
+        """
         scores = self._read(context, room)
         likelihoods: list[float] = []
         written: list[int] = []
         while len(written) < room:
-            token = int(scores.argmax())
+            token = pick(scores)
             if token == ends:
                 break
-            likelihoods.append(float(scores[token]))
+            likelihoods.append(float(_shares(scores)[token]))
             written.append(token)
             if told(written):
                 break
@@ -90,7 +102,7 @@ class LlamaCpp:
         return likelihoods
 
     def _read(self, context: Sequence[int], more: int) -> np.ndarray:
-        """Log-probabilities of the token after `context`: [vocabulary]."""
+        """Logits of the token after `context`: [vocabulary]."""
         self._make_room(len(context) + more)
         kept = 0
         while kept < min(len(self.cached), len(context) - 1) and self.cached[kept] == context[kept]:
@@ -105,10 +117,10 @@ class LlamaCpp:
     ) -> dict[tuple[int, ...], np.ndarray]:
         owners = {node: [i for i, a in enumerate(answers) if tuple(a[: len(node)]) == node] for node in nodes}
         scores = self._decode([(node[-1], start + len(node) - 1, owners[node]) for node in nodes])
-        return dict(zip(nodes, scores, strict=True))
+        return {node: _shares(found) for node, found in zip(nodes, scores, strict=True)}
 
     def _decode(self, tokens: Sequence[tuple[int, int, list[int]]], last: bool = False) -> list[np.ndarray]:
-        """Runs tokens (id, position, sequences); log-probabilities after each, or after the last one only."""
+        """Runs tokens (id, position, sequences); logits after each, or after the last one only."""
         found = []
         for begin in range(0, len(tokens), _WINDOW):
             part = tokens[begin : begin + _WINDOW]
@@ -117,14 +129,9 @@ class LlamaCpp:
             for (token, position, owners), scored in zip(part, wanted, strict=True):
                 self.batch.add(token, position, owners, scored)
             self.context.decode(self.batch)
-            found += [self._scores(i) for i, scored in enumerate(wanted) if scored]
+            places = [i for i, scored in enumerate(wanted) if scored]
+            found += [np.array(self.context.get_logits_ith(i), dtype=np.float64) for i in places]
         return found
-
-    def _scores(self, place: int) -> np.ndarray:
-        raw = np.asarray(self.context.get_logits_ith(place), dtype=np.float64)
-        shifted = raw - raw.max()
-        scores: np.ndarray = shifted - np.log(np.exp(shifted).sum())
-        return scores
 
     def _make_room(self, tokens: int) -> None:
         if tokens <= self.room:
@@ -137,6 +144,13 @@ class LlamaCpp:
         self.context = self.llama.LlamaContext(self.model, wanted)
         self.batch = self.llama.LlamaBatch(n_tokens=_WINDOW, embd=0, n_seq_max=_SEQUENCES)
         self.cached = []
+
+
+def _shares(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of logits [vocabulary]."""
+    shifted = logits - logits.max()
+    shares: np.ndarray = shifted - np.log(np.exp(shifted).sum())
+    return shares
 
 
 class GgufTokenizer:
@@ -201,8 +215,10 @@ class LlamaScorer:
         return [[x for part in parts for x in self.model.branch(context, part)] for context in contexts]
 
 
-def write_all(loaded: Loaded, contexts: list[list[int]], room: int, complete: Callable[[str], bool]) -> list[Written]:
-    """The greedy continuation of every context (token ids), in their order."""
+def write_all(
+    loaded: Loaded, contexts: list[list[int]], room: int, complete: Callable[[str], bool], setting: Setting
+) -> list[Written]:
+    """The continuation of every context (token ids), in their order."""
     found, decode = [], loaded.tokenizer.decode
     for context in contexts:
         tokens: list[int] = []
@@ -211,6 +227,7 @@ def write_all(loaded: Loaded, contexts: list[list[int]], room: int, complete: Ca
             tokens[:] = written
             return complete(decode(written))
 
-        likelihoods = loaded.model.write(context, room, loaded.tokenizer.eos_token_id, told)
+        pick = Picker(setting, context).pick
+        likelihoods = loaded.model.write(context, room, loaded.tokenizer.eos_token_id, told, pick)
         found.append(Written(decode(tokens), sum(likelihoods), len(tokens)))
     return found

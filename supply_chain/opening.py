@@ -5,6 +5,8 @@ from pathlib import Path
 from supply_chain.formats.adapter import check_base, is_adapter
 from supply_chain.llama_cpp import FILE, open_gguf
 from supply_chain.loaded import Loaded
+from supply_chain.onnx_model import FILE as ONNX
+from supply_chain.onnx_model import open_onnx
 from supply_chain.records import Compute
 from supply_chain.settings import Settings
 
@@ -13,6 +15,8 @@ def serving_compute(path: Path, settings: Settings) -> Compute:
     """Device, arithmetic and threads for a folder: one thread unless told, so that latencies compare."""
     if (path / FILE).exists():
         return Compute(device="cpu", dtype="gguf", attention="llama.cpp", threads=settings.threads or 1)
+    if (path / ONNX).exists():
+        return Compute(device="cpu", dtype="onnx", attention="onnxruntime", threads=settings.threads or 1)
     from supply_chain.compute import scoring_compute  # noqa: PLC0415 (torch, for its own formats alone)
 
     return scoring_compute(settings)
@@ -26,6 +30,8 @@ def open_artifact(path: Path, compute: Compute, base: Path | None = None) -> Loa
     """
     if (path / FILE).exists():
         return open_gguf(path, compute.threads)
+    if (path / ONNX).exists():
+        return open_onnx(path, compute.threads)
     from supply_chain.inference import load  # noqa: PLC0415
 
     return load(path, compute, check_base(path, base) if is_adapter(path) else None)

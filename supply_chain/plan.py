@@ -78,14 +78,15 @@ class Plan:
         before = torch.zeros(len(self.rows), 2) if trial else self._reference(trainable)
         return PairTrainer(trainable, self.spec, before, **options)
 
-    def trial(self, share: int) -> Callable[[], object]:
-        """A step on `share` rows of middling length, after which nothing is kept."""
+    def trial(self, rows_at_once: int) -> Callable[[], object]:
+        """A part of a step on so many rows of middling length, after which nothing is kept."""
         trainable = self.opened()
-        trainer = self.trainer(trainable, trial=True, args=self.arguments(share))
+        trainer = self.trainer(trainable, trial=True, args=self.arguments(rows_at_once))
         middle = self.rows[sorted(range(len(self.rows)), key=lambda i: self.rows[i]["length"])[len(self.rows) // 2]]
         if self.on_policy is not None:
-            return lambda: trainer.training_step(trainable.model, [middle] * share, None)
-        batch = self.batches()([middle] * share)
+            given = [middle] * rows_at_once * trainer.args.gradient_accumulation_steps  # answers of all parts at once
+            return lambda: trainer.training_step(trainable.model, given, None)
+        batch = self.batches()([middle] * rows_at_once)
         if trainable.below is not None:
             shape = (*batch.pop("input_ids").shape, int(trainable.model.config.hidden_size))
             batch["inputs_embeds"] = torch.zeros(shape)

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supply_chain.calibration import Calibration
+from supply_chain.decoding import Chosen
 from supply_chain.errors import CorruptData
 from supply_chain.escalation import Escalation
 from supply_chain.identity import canonical_json
 from supply_chain.recipe.data import Task
+from supply_chain.recipe.decoding import Setting
 from supply_chain.recipe.prompt import Prompt
 
 FILE = "serving.json"
@@ -28,6 +30,13 @@ class Serving(BaseModel):
     task: Task = "classification"
     max_new_tokens: int = 0
     escalation: Escalation | None = None
+    decoding: Chosen | None = Field(None, exclude_if=lambda value: value is None)
+    """How answers are written, and what else was tried; None: greedily."""
+
+    @property
+    def setting(self) -> Setting:
+        """How tokens are picked."""
+        return self.decoding.setting if self.decoding else Setting()
 
     def write(self, folder: Path) -> None:
         """Writes `serving.json` into an artifact's folder."""

@@ -29,7 +29,6 @@ from supply_chain.records import Compute, LossPoint, Trained
 from supply_chain.room import MemoryRanOut, check_disk, explained_shortage, micro_batch, take_fewer
 from supply_chain.saving import copy_files, save_learned
 from supply_chain.scoring import label_likelihoods
-from supply_chain.settings import Settings
 from supply_chain.sharding import check_sharding, whole_weights
 from supply_chain.stopping import KeepBest, measured_rows, metric_of
 from supply_chain.store import Stored, write_atomically
@@ -83,17 +82,16 @@ def train_here(job: Job, work: Path, folder: Path, tracker: Tracker) -> Trained:
     if plan.on_policy is not None:
         room = answer_room(lesson.examples, renderer, tokenizer)
         plan = replace(plan, rows=context_rows(rows), answer_tokens=room)
-    share = spec.batch_size // job.settings.processes
-    with leader_first():
-        compute = _settled_compute(work, job.settings, lambda c: _trial_step(replace(plan, compute=c), share))
-    plan = replace(plan, compute=compute)
     tracker.params({"recipe": job.recipe.name, "base": job.recipe.base, "seed": job.settings.seed, **_flat(spec)})
-    tracker.params(_flat(compute))
+    share = spec.batch_size // job.settings.processes
     rows_at_once = gcd(share, micro_batch(work, share))
     while True:
         try:
             with explained_shortage(work):
-                return _attempt(plan, rows_at_once, folder)
+                with leader_first():
+                    compute = _settled_compute(plan, rows_at_once)
+                tracker.params(_flat(compute))
+                return _attempt(replace(plan, compute=compute), rows_at_once, folder)
         except MemoryRanOut as shortage:
             rows_at_once = take_fewer(work, share, rows_at_once)
             if not alone():
@@ -184,17 +182,17 @@ def _keep_best(plan: Plan, trainable: Trainable) -> KeepBest | None:
     return KeepBest(stopping, measure, save, plan.work, note)
 
 
-def _settled_compute(work: Path, settings: Settings, step: Callable[[Compute], Callable[[], object]]) -> Compute:
+def _settled_compute(plan: Plan, rows_at_once: int) -> Compute:
     """Chosen once for a run and kept beside its checkpoints: a resumed run must compute alike."""
-    path = work / "compute.json"
+    path = plan.work / "compute.json"
+
+    def step(compute: Compute) -> Callable[[], object]:
+        gc.collect()
+        return replace(plan, compute=compute).trial(rows_at_once)
+
     if not path.exists():
-        write_atomically(path, training_compute(settings, step).model_dump_json())
+        write_atomically(path, training_compute(plan.job.settings, step).model_dump_json())
     return Compute.model_validate(json.loads(path.read_text()))
-
-
-def _trial_step(plan: Plan, share: int) -> Callable[[], object]:
-    gc.collect()
-    return plan.trial(share)
 
 
 def _flat(part: BaseModel) -> dict[str, object]:

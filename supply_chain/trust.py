@@ -1,4 +1,4 @@
-"""What is measured of an artifact's stored bytes on validation rows: calibration and the promise of a risk.
+"""What is measured of an artifact's stored bytes on validation rows: calibration, the promise of a risk, decoding.
 
 Neither training nor test rows take part. Where a promise is asked for, half of the groups calibrate and
 the other half choose the threshold: a promise made on rows that the confidences were fitted to would not hold.
@@ -9,6 +9,7 @@ from typing import Any
 
 from supply_chain.calibration import Calibration, fit_calibration
 from supply_chain.data.split import read_split
+from supply_chain.decoding import choose_decoding
 from supply_chain.encode import answer_room
 from supply_chain.escalation import Escalation, Stakes, choose_threshold
 from supply_chain.generation import write
@@ -32,7 +33,9 @@ def serving_of(job: Job, loaded: Loaded) -> Serving:
         found = _ranked(job, renderer, loaded, fitting, choosing)
     else:
         room = answer_room(read_split(job.splits, "train"), renderer, loaded.tokenizer)
-        found = {"max_new_tokens": room, "escalation": _written(job, renderer, loaded, choosing, room)}
+        room, chosen = choose_decoding(job, loaded, renderer, fitting, room)
+        promise = _written(job, renderer, loaded, choosing, room)
+        found = {"max_new_tokens": room, "escalation": promise, "decoding": chosen}
     return told.model_copy(update=found)
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses, tasks_of
-from registry.compilers.places import dns_name, head, is_gguf
+from registry.compilers.places import dns_name, head, unserved
 from registry.routing import Model, RoutingManifest
 
 _NOTES = "supply-chain"
@@ -24,8 +24,8 @@ def compile_kserve(manifest: RoutingManifest) -> Compiled:
                 lost.append(f"{model.name}: its {what} is a local folder ({uri}): publish from a shared store")
         if model.adapter is not None:
             shared[model.base.name].append(model)
-        if is_gguf(model):
-            lost.append(left_out(model, "KServe has no runtime for GGUF unless you add one"))
+        if unserved(model):
+            lost.append(left_out(model, f"KServe has no runtime for {unserved(model)} unless you add one"))
         else:
             documents.append(_service(model, tasks[model.name], manifest))
     for base, models in sorted(shared.items()):

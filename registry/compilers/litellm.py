@@ -12,6 +12,7 @@ import yaml
 from registry.compilers import Compiled
 from registry.compilers.lost import CAUSES, losses
 from registry.compilers.places import head, variable_of
+from registry.decoding import openai_parameters
 from registry.routing import Candidate, Model, ModelRoute, RoutingManifest
 from registry.terms import NOBODY
 from supply_chain.recipe.route import Cause
@@ -52,11 +53,7 @@ def _served(model: Model, route: ModelRoute, candidate: Candidate, manifest: Rou
         "sha256": model.artifact.sha256,
         "max_input_tokens": model.context_tokens,
     }
-    params = _params(model.name, variable_of(model.name), candidate.weight)
-    if model.decoding is not None:
-        params["temperature"] = model.decoding.temperature
-        if model.decoding.max_new_tokens:
-            params["max_tokens"] = model.decoding.max_new_tokens
+    params = _params(model.name, variable_of(model.name), candidate.weight) | openai_parameters(model)
     return {"model_name": route.task, "litellm_params": params, "model_info": told}
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from registry.compilers import Compiled
 from registry.compilers.places import head, variable_of
+from registry.decoding import openai_parameters
 from registry.routing import Model, RoutingManifest
 
 CALLBACK = "registry.router.litellm.plugin"
@@ -40,11 +41,7 @@ def compile_litellm_plugin(manifest: RoutingManifest) -> Compiled:
 
 
 def _served(model: Model, generation: int) -> dict[str, Any]:
-    params = _params(model.name, variable_of(model.name))
-    if model.decoding is not None:
-        params["temperature"] = model.decoding.temperature
-        if model.decoding.max_new_tokens:
-            params["max_tokens"] = model.decoding.max_new_tokens
+    params = _params(model.name, variable_of(model.name)) | openai_parameters(model)
     told = {"generation": generation, "mlflow_version": model.mlflow.version, "sha256": model.artifact.sha256,
             "max_input_tokens": model.context_tokens}  # fmt: skip
     return {"model_name": model.name, "litellm_params": params, "model_info": told}

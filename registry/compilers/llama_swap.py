@@ -8,6 +8,7 @@ import yaml
 from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses, tasks_of
 from registry.compilers.places import FILE, folder_of, head, is_gguf
+from registry.decoding import llama_parameters
 from registry.routing import Model, RoutingManifest
 
 
@@ -44,5 +45,5 @@ def _served(model: Model, folder: str, aliases: list[str], manifest: RoutingMani
     }
     if model.decoding is not None:
         limit = {"max_tokens": model.decoding.max_new_tokens} if model.decoding.max_new_tokens else {}
-        entry["filters"] = {"setParams": {"temperature": model.decoding.temperature, **limit}}
+        entry["filters"] = {"setParams": llama_parameters(model) | limit}
     return entry

@@ -95,7 +95,11 @@ def _answers(manifest: RoutingManifest, target: str) -> Iterator[str]:
 def _decoding(manifest: RoutingManifest, target: str) -> Iterator[str]:
     for model in manifest.models:
         if model.decoding is not None:
-            yield f"{model.name}: callers set temperature {model.decoding.temperature:g} themselves, as it was measured"
+            told = model.decoding
+            set_by_caller = [f"temperature {told.temperature:g}"]
+            set_by_caller += [f"top_p {told.top_p:g}"] if told.top_p < 1 else []
+            set_by_caller += [f"repetition_penalty {told.repetition_penalty:g}"] if told.repetition_penalty > 1 else []
+            yield f"{model.name}: callers set {', '.join(set_by_caller)} themselves, as it was measured"
 
 
 def chief(route: ModelRoute) -> str:

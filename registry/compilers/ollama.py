@@ -3,6 +3,7 @@
 from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses
 from registry.compilers.places import FILE, folder_of, head, is_gguf
+from registry.decoding import llama_parameters
 from registry.routing import Model, RoutingManifest
 from supply_chain.recipe.prompt import JinjaPrompt, PlainPrompt
 
@@ -55,7 +56,7 @@ def _parameters(model: Model) -> list[str]:
     if model.decoding is None:
         return []
     room = [f"PARAMETER num_predict {model.decoding.max_new_tokens}"] if model.decoding.max_new_tokens else []
-    return [f"PARAMETER temperature {model.decoding.temperature:g}", *room]
+    return [*(f"PARAMETER {name} {value:g}" for name, value in llama_parameters(model).items()), *room]
 
 
 def _licences(model: Model) -> list[str]:

@@ -13,6 +13,13 @@ def is_gguf(model: Model) -> bool:
     return model.artifact.format.startswith(GGUF)
 
 
+def unserved(model: Model) -> str:
+    """GGUF or ONNX, which neither vLLM nor KServe reads; empty for what they do."""
+    if is_gguf(model):
+        return "GGUF"
+    return "ONNX" if model.artifact.format == "onnx" else ""
+
+
 def folder_of(name: str, uri: str) -> tuple[str, list[str]]:
     """The local folder behind a URI; for another kind of URI `/models/NAME`, and what is to be done first."""
     parts = urlsplit(uri)

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 from registry.compilers import Compiled
 from registry.compilers.lost import left_out, losses, tasks_of
-from registry.compilers.places import folder_of, head, is_gguf
+from registry.compilers.places import folder_of, head, unserved
 from registry.routing import Model, RoutingManifest
 from supply_chain.recipe.adapter import room_for
 
@@ -25,8 +25,8 @@ def compile_vllm(manifest: RoutingManifest) -> Compiled:
     for model in manifest.models:
         if model.adapter is not None:
             shared[model.base.name].append(model)
-        elif is_gguf(model):
-            lost.append(left_out(model, "vLLM does not serve its GGUF weights and there is no adapter"))
+        elif unserved(model):
+            lost.append(left_out(model, f"vLLM does not serve its {unserved(model)} weights and there is no adapter"))
         else:
             folder, todo = folder_of(model.name, model.artifact.uri)
             lost += todo

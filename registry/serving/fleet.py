@@ -118,14 +118,14 @@ def _weights(model: Model, store: Store) -> Path | None:
     stored = store.find(Artifact, model.artifact.uri.rpartition("/")[2])
     if stored is not None and stored.digest != model.artifact.sha256:
         raise EvidenceMismatch(f"{model.name}: {stored.path} is not what the manifest names: supply-chain verify")
-    return stored and stored.path
+    return stored.path if stored else None
 
 
 def _base(manifest: RoutingManifest, store: Store) -> Path | None:
     """A base model that the fleet was made from, if the store has one."""
     wanted = {model.base.digest for model in manifest.models}
     found = next((stored for stored in store.all(BaseModelRecord) if stored.digest in wanted), None)
-    return found and found.verify().path
+    return found.verify().path if found else None
 
 
 def _needs_generalist(manifest: RoutingManifest, demo: bool) -> str:

@@ -11,6 +11,7 @@ from supply_chain.recipe.quantize import Scheme
 _LIBRARIES = {
     "gguf": ("cyllama", "cyllama.llama.llama_cpp"),
     "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
+    "onnx": ("onnxruntime-genai", "onnxruntime"),
 }
 """By extra: the distribution, and the module that is used of it."""
 

@@ -45,8 +45,7 @@ def write_integers(source: Path, folder: Path, scheme: Integers, prompts: Sequen
     moments = {f"{prefix}.{name}" if prefix else name: value for name, value in found.items()}
     if isinstance(scheme, Awq):
         weigh_channels(model, moments, lambda weight: nearest(weight, size, scheme.bits))
-    state = model.state_dict()
-    tensors: dict[str, torch.Tensor] = {}
+    state, tensors = model.state_dict(), dict[str, torch.Tensor]()
     for name, tensor in _stored(source):
         layer, kind = name.rpartition(".")[::2]
         if layer in layers and kind == "weight":

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from supply_chain.recipe.decoding import DecodingGrid
 from supply_chain.recipe.endpoint import Endpoint
 from supply_chain.recipe.expression import condition
 from supply_chain.recipe.part import Part
@@ -143,6 +144,8 @@ class Evaluate(Part):
     generalist: Generalist | None = Field(None, exclude_if=lambda value: value is None)
     """A contestant behind an endpoint; needs `pip install '.[endpoint]'`."""
     escalation: Escalate | None = None
+    decoding: DecodingGrid | None = Field(None, exclude_if=lambda value: value is None)
+    """Generation: settings of writing to try on validation rows; other tasks have one answer, and no parameters."""
     out_of_scope: str | None = None
     """Classification: the label of questions that are none of this specialist's; how many are caught is reported."""
     slices: list[SliceSpec] = []

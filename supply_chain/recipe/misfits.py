@@ -24,8 +24,10 @@ def misfits(task: Task, evaluate: Evaluate, beats: list[str]) -> list[str]:
         found.append("evaluate.kpis.mistakes needs classification; a wrong answer costs mistake_usd")
     if task != "classification" and evaluate.out_of_scope is not None:
         found.append(f"evaluate.out_of_scope names a label of classification, task is {task}")
-    if task != "generation" and evaluate.judge is not None:
-        found.append(f"evaluate.judge compares texts, so it needs generation, not {task}")
+    if task != "generation":
+        written = {"judge": "compares texts", "decoding": "tries ways of writing texts"}
+        asked = [name for name in written if getattr(evaluate, name) is not None]
+        found += [f"evaluate.{name} {written[name]}, so it needs generation, not {task}" for name in asked]
     if task != "classification" and evaluate.corrections is not None:
         found.append(f"evaluate.corrections holds labels of classification, task is {task}")
     kpis, escalation = evaluate.kpis, evaluate.escalation

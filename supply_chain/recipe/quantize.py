@@ -157,6 +157,43 @@ class Int8(Integers):
         return 8
 
 
+<<<<<<< HEAD
+class Adapter(Scheme):
+    """The LoRA adapter itself, which servers put beside others on one base. It answers over its base, is compared like
+    every format, so that the scorecard shows base → adapter → merged, and is never the candidate."""
+
+    scheme: Literal["adapter"]
+
+    @property
+    def name(self) -> str:
+        """`adapter`."""
+=======
+class Onnx(Scheme):
+    """4 bits for onnxruntime, made by onnxruntime-genai's model builder; needs `pip install '.[onnx]'`."""
+
+    scheme: Literal["onnx"]
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale and a zero point."""
+
+    @property
+    def name(self) -> str:
+        """`onnx`."""
+>>>>>>> q5
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+<<<<<<< HEAD
+=======
+        """4-bit (ONNX)."""
+        return "Specialist, 4-bit (ONNX)"
+
+    @property
+    def extra(self) -> str:
+        """`onnx`."""
+        return "onnx"
+
+
 class Adapter(Scheme):
     """The LoRA adapter itself, which servers put beside others on one base. It answers over its base, is compared like
     every format, so that the scorecard shows base → adapter → merged, and is never the candidate."""
@@ -170,6 +207,7 @@ class Adapter(Scheme):
 
     @property
     def title(self) -> str:
+>>>>>>> q5
         """That it is not merged."""
         return "Specialist, adapter over its base"
 
@@ -184,7 +222,33 @@ class Adapter(Scheme):
         return False
 
 
-Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Adapter, Field(discriminator="scheme")]
+<<<<<<< HEAD
+class Onnx(Scheme):
+    """4 bits for onnxruntime, made by onnxruntime-genai's model builder; needs `pip install '.[onnx]'`."""
+
+    scheme: Literal["onnx"]
+    block_size: Literal[16, 32, 64, 128, 256] = 32
+    """Weights that share a scale and a zero point."""
+
+    @property
+    def name(self) -> str:
+        """`onnx`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """4-bit (ONNX)."""
+        return "Specialist, 4-bit (ONNX)"
+
+    @property
+    def extra(self) -> str:
+        """`onnx`."""
+        return "onnx"
+
+
+=======
+>>>>>>> q5
+Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Adapter, Field(discriminator="scheme")]
 
 
 def _choice(value: str) -> str:
@@ -216,6 +280,6 @@ def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "
             "take bnb-nf4, or train with lora, qlora or full"
             for s in schemes
-            if s.scheme == "gguf"
+            if s.scheme in ("gguf", "onnx")
         ]
     return found

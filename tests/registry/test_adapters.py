@@ -16,7 +16,7 @@ from tests.registry.work import FLEET
 def trained(store: Store, salt: str, **changes) -> Stored[Trained]:
     def make(folder: Path) -> Trained:
         (folder / "adapter_model.safetensors").write_text(salt)
-        (folder / "adapter_config.json").write_text(json.dumps({"r": 8, "use_dora": changes.pop("dora", False)}))
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 8, **changes.pop("config", {})}))
         compute = Compute(device="cpu", dtype="bfloat16", attention="eager", threads=1)
         values = {"base_name": "tiny", "base_digest": "b" * 64, "splits_digest": "5" * 64, "prompt_sha256": "9" * 64,
                   "method": "lora", "steps": 1, "examples": 1, "seconds": 1.0, "compute": compute, "losses": [],
@@ -61,7 +61,9 @@ def test_whole_weights_and_heads_are_no_adapters(tmp_path):
 
 def test_what_shared_servers_refuse_or_would_put_on_another_base_is_none(tmp_path):
     store = Store(tmp_path / "store")
-    assert adapter_of(trained(store, "d", dora=True).digest, store) is None
+    assert adapter_of(trained(store, "d", config={"use_dora": True}).digest, store) is None
+    assert adapter_of(trained(store, "p", config={"alpha_pattern": {"q_proj": 1}}).digest, store) is None
+    assert adapter_of(trained(store, "r", config={"rank_pattern": {"q_proj": 24}}).digest, store).rank == 24
     assert adapter_of(trained(store, "t", teacher="0" * 64).digest, store) is None
 
 

@@ -6,7 +6,8 @@ import sys
 from supply_chain.settings import PROJECT
 
 LIGHT = [
-    "adapters", "aliases", "approval", "bom", "canonical", "card", "check", "checks", "decisions", "delivery",
+    "adapters", "aliases", "approval", "bom", "canonical", "card", "check", "checks", "decisions", "decoding",
+    "delivery",
     "documents", "evidence", "fleet", "gate", "generations", "lifecycle", "mail", "manifest", "optional_checks",
     "package", "past", "release", "rivals", "routing", "seen", "server", "signing", "terms", "tracking",
     "verification", "versions",

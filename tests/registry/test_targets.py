@@ -39,7 +39,7 @@ def fleets(draw) -> list[dict]:
             "fallbacks": {cause: draw(targets) for cause in CAUSES},
             "zone": draw(st.sampled_from(["any", "eu"])),
             "adapter": draw(st.sampled_from([None, *ADAPTERS])),
-            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m"])),
+            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m", "onnx"])),
             "shared": draw(st.booleans()),
             "decoding": draw(st.sampled_from([None, Decoding(answers="written", temperature=0, max_new_tokens=9)])),
         }
@@ -112,7 +112,7 @@ def test_vllm(manifest: RoutingManifest, parts):
         if words not in shared:
             start = words.index("--served-model-name") + 1
             served |= set(words[start : words.index("--max-model-len")]) - {"--quantization", "bitsandbytes"}
-    answered = {p["name"] for p in parts if p["adapter"] or not p["format"].startswith("gguf")}
+    answered = {p["name"] for p in parts if p["adapter"] or p["format"] == "bnb-nf4"}
     assert answered <= served
     assert {p["task"] for p in parts if p["name"] in answered} <= served
 

@@ -5,26 +5,28 @@ Each fault is a tool's: the broken object is stored with the digests of its own 
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from supply_chain.answer import Answer, Answerer
 from supply_chain.artifacts import merge, quantize, save_nf4
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
 from supply_chain.data.split import split
 from supply_chain.formats.gguf import write_gguf
 from supply_chain.formats.integers import write_integers
+from supply_chain.formats.onnx import write_onnx
 from supply_chain.hub import provide_base
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.parity import Line
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.part import Surroundings
-from supply_chain.recipe.quantize import BnbNf4, Gguf, Integers, Quantize
+from supply_chain.recipe.quantize import BnbNf4, Gguf, Integers, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.settings import Settings
@@ -56,6 +58,19 @@ def tiny_lines(home: Path, tiny_model: Path, seed: int = 17, schemes: Mapping[st
     return [Line(job, trained, merged, quantize(job, merged, scheme), scheme) for scheme in schemes.values()]
 
 
+def answers_here_and_away(line: Line, elsewhere: Path, base: Sequence[Path] = ()) -> tuple[list[Answer], list[Answer]]:
+    """Answers of an artifact in the store, and of a copy of its files (and its base's) while there is no store."""
+    texts, sources = [row.text for row in line.rows[:5]], [line.artifact.path, *base]
+    before = Answerer(*sources).answer(texts)
+    copies = [Path(shutil.copytree(source, elsewhere / str(i))) for i, source in enumerate(sources)]
+    root = line.job.store.root
+    root.rename(root.with_name("away"))
+    try:
+        return before, Answerer(*copies).answer(texts)
+    finally:
+        root.with_name("away").rename(root)
+
+
 def stored(line: Line, of: Stored[Any], name: str, make: Callable[[Path], None], **changes: Any) -> Stored[Any]:
     """An object like `of` with the files that `make` writes."""
 
@@ -79,7 +94,9 @@ def rebuilt(line: Line, name: str, change: Callable[[Path], None], source: Path 
             change(work)
             write_gguf(work, folder, line.scheme)
         else:
-            if isinstance(line.scheme, Integers):
+            if isinstance(line.scheme, Onnx):
+                write_onnx(work, folder, line.scheme)
+            elif isinstance(line.scheme, Integers):
                 write_integers(work, folder, line.scheme, [[*range(9, 250, step)] for step in (3, 5, 7)])
             else:
                 save_nf4(work, folder, line.scheme.model_copy(update={"calibration_rows": 0}))

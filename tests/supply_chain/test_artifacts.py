@@ -22,7 +22,7 @@ from supply_chain.recipe.quantize import Adapter, Gguf
 from supply_chain.records import Compute
 from supply_chain.scoring import LabelScorer
 from supply_chain.unmerged import unmerged
-from tests.supply_chain.faults import FAULTS, SCHEMES, tiny_lines
+from tests.supply_chain.faults import FAULTS, SCHEMES, answers_here_and_away, tiny_lines
 
 pytest.importorskip("cyllama", reason="needs '.[gguf]'")
 TEXTS = ["the phone is great, 12345 times", "awful «ünïcode» 日本 🙂 <|im_end|> x", "a b  c\n\n d"]
@@ -105,19 +105,10 @@ def test_llama_cpp_writes_what_the_model_writes(tmp_path: Path, tiny_model: Path
 def test_copied_files_answer_as_before_when_the_store_is_gone(
     lines: dict[str, Line], tmp_path: Path, scheme: str
 ) -> None:
-    line = lines["bnb-nf4" if scheme == "merged" else scheme]
-    job, source = line.job, line.merged if scheme == "merged" else line.artifact
-    texts = [row.text for row in line.rows[:5]]
-    copies = [tmp_path / "elsewhere", *([tmp_path / "base"] if scheme == "adapter" else [])]
-    before = Answerer(source.path, *([job.base.path] if scheme == "adapter" else [])).answer(texts)
-    for of, copy in zip((source.path, job.base.path), copies, strict=False):
-        shutil.copytree(of, copy)
-    away = job.store.root.with_name("away")
-    job.store.root.rename(away)
-    try:
-        assert Answerer(*copies).answer(texts) == before
-    finally:
-        away.rename(job.store.root)
+    line = lines["bnb-nf4"] if scheme == "merged" else lines[scheme]
+    line = replace(line, artifact=line.merged) if scheme == "merged" else line
+    before, after = answers_here_and_away(line, tmp_path, [line.job.base.path] if scheme == "adapter" else [])
+    assert after == before
 
 
 def test_the_command_answers_line_by_line_and_refuses_damaged_files(lines: dict[str, Line], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from supply_chain.inference import load
 from supply_chain.parity import Line, check_parity, findings
 from supply_chain.recipe.quantize import Awq, Gptq, Int8, Integers
 from supply_chain.records import Compute
-from tests.supply_chain.faults import FAULTS, tiny_lines
+from tests.supply_chain.faults import FAULTS, answers_here_and_away, tiny_lines
 
 pytest.importorskip("compressed_tensors", reason="needs '.[compressed-tensors]'")
 SCHEMES: dict[str, Integers] = {
@@ -168,3 +168,11 @@ def test_a_missing_library_is_named_where_the_folder_is_opened(
     monkeypatch.setitem(sys.modules, "compressed_tensors", None)
     with pytest.raises(Unavailable, match=r"needs compressed-tensors: pip install '\.\[compressed-tensors\]'"):
         load(lines["int8"].artifact.path, compute)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_copied_files_answer_as_before_when_the_store_is_gone(
+    lines: dict[str, Line], tmp_path: Path, name: str
+) -> None:
+    before, after = answers_here_and_away(lines[name], tmp_path)
+    assert after == before

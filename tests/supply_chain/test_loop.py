@@ -1,5 +1,6 @@
 """The loop stops early on the recipe's metric, makes do with little memory, and survives being killed anywhere."""
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -58,13 +59,17 @@ def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
     block = {"method": "full", "batch_size": 64, "max_steps": 2, "learning_rate": 0.001}
     recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
     job = job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
-    process = start("train_with_little_memory", job, tmp_path)
+    measured = job.settings.model_copy(update={"compute": None, "threads": 1})  # its timed steps run out of it, too
+    process = start("train_with_little_memory", dataclasses.replace(job, settings=measured), tmp_path)
     process.join()
     assert process.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
     record = Trained.model_validate_json((tmp_path / "record.json").read_bytes())
     assert record.micro_batch < 64
     assert 64 % record.micro_batch == 0
-    whole = train(job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512), tracker)
+    job = job_of(tmp_path / "whole", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
+    same = f"{record.compute.dtype}:{record.compute.attention}:1"
+    settings = job.settings.model_copy(update={"compute": same})
+    whole = train(dataclasses.replace(job, settings=settings), tracker)
     assert whole.record.micro_batch == 64
     assert [p.loss for p in record.losses] == pytest.approx([p.loss for p in whole.record.losses], rel=1e-4)
 

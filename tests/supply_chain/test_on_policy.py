@@ -29,6 +29,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Store
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
+from tests.evals.test_generation import RECIPE as NOTES
 from tests.evals.test_generation import write_notes
 from tests.evals.test_writing import RECIPE, write_project
 from tests.supply_chain.driving import start
@@ -230,3 +231,27 @@ def test_a_classifier_with_a_head_writes_nothing_to_learn_from(tmp_path: Path) -
         load_recipe(path, Surroundings(tmp_path, ("tiny",), path.parent, {"tiny": "t"}))
     path.write_text(path.read_text().replace("on_policy}", "on_policy}, answers: words"))
     assert load_recipe(path, Surroundings(tmp_path, ("tiny",))).train.answers == "words"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            "teacher: {base: tiny}, objective: {kind: sequence}",
+            "sequence compares answers, task is generation: take kind",
+        ),
+        (
+            "teacher: {endpoint: {url: 'https://x.org/v1', model: m, zone: any, license: proprietary}}, "
+            "objective: {kind: sequence}",
+            "a teacher behind an endpoint does not teach generation",
+        ),
+    ],
+)
+def test_free_texts_are_not_compared(tmp_path: Path, block: str, message: str) -> None:
+    write_notes(tmp_path / "p")
+    line = next(line for line in NOTES.splitlines() if line.startswith("train:"))
+    (tmp_path / "p/tiny_notes.yaml").write_text(NOTES.replace(line, f"train: {{method: distill, {block}}}"))
+    with pytest.raises(InvalidRecipe, match=message):
+        load_recipe(
+            tmp_path / "p/tiny_notes.yaml", Surroundings(tmp_path / "p", ("tiny",), tmp_path / "p", {"tiny": "t"})
+        )
