@@ -123,12 +123,12 @@ def main() -> None:
     if not asked.made:
         someone.type(f"git clone -q {ROOT} {someone.folder}")
         someone.type("make run")
-    before = json.loads((someone.folder / CURRENT).read_text())["generation"]
-    assert asked.made or before == 1
     table = own_table(someone.folder, asked.rows)
     someone.type(f"supply-chain init {NAME} --data {table} --role {ROLE}")
     edit(someone.folder, QUICK if asked.quick else OWN)
     someone.type(f"supply-chain run {NAME}")
+    before = json.loads((someone.folder / CURRENT).read_text())["generation"]
+    assert asked.made or before == 1, "a version that waits changed the manifest"
     someone.type(f"supply-chain reviewer {PERSON} --role {ROLE}", PASSWORD)
     port = free_port()
     with someone.serving(f"supply-chain review --port {port}", f"http://127.0.0.1:{port}/login"):

@@ -65,7 +65,7 @@ def main() -> None:
                 places = {"queue": "/", "case": case, "version": version, "fleet": "/fleet"}
                 visit(opened(browser, 390, 844), url, {asked.phone / f"{n}.png": path for n, path in places.items()})
         with dagster(project) as url:
-            draw_graph(opened(browser, 2400, 1250), url, asked.recipe, out / "graph.png")
+            draw_graph(opened(browser, 2400, 1500), url, asked.recipe, out / "graph.png")
         browser.close()
 
 
@@ -91,14 +91,10 @@ def visit(page: "Page", url: str, places: dict[Path, str]) -> None:
 def draw_graph(page: "Page", url: str, recipe: str, path: Path) -> None:
     """Keeps the asset graph, once it is laid out and its states came in."""
     page.goto(f"{url}/locations/assets.definitions/asset-groups/{recipe}")
-    last = page.get_by_text("champion", exact=True).first
-    last.wait_for()
+    page.get_by_text("champion", exact=True).first.wait_for()
     page.wait_for_timeout(4000)
-    for name in ("Skip", "Hide navigation"):
-        if page.get_by_text(name, exact=True).is_visible():
-            page.get_by_text(name, exact=True).click()
-    page.reload()  # the graph is fitted to the room that there is now
-    last.wait_for()
+    if page.get_by_text("Skip", exact=True).is_visible():  # a form that greets newcomers
+        page.get_by_text("Skip", exact=True).click()
     page.wait_for_timeout(15_000)
     keep(page.screenshot(), path)
 

@@ -95,6 +95,13 @@ def litellm(command: Command) -> None:
     assert command.words[1] == "--config"
 
 
+def vllm(command: Command) -> None:
+    """As our own compiler writes it; vLLM itself is not installed where tests run."""
+    written = (PROJECT / "registry/compilers/vllm.py").read_text()
+    assert command.words[1] == "serve"
+    assert all(word in written for word in command.words if word.startswith("--"))
+
+
 def environment(command: Command) -> None:
     assert command.words[1:] == (".venv/bin/activate",)
 
@@ -112,6 +119,7 @@ CHECKS: dict[str, Callable[[Command], None]] = {
     "pip": pip,
     "docker": docker,
     ".litellm/bin/litellm": litellm,
+    "vllm": vllm,
     "source": environment,
     "export": exported,
 }
