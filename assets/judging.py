@@ -5,11 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets import about
+from assets import about, checks
+from assets.checks import checked
 from assets.contest import contestants, memory
 from assets.launch import Workshop, explained
+from assets.needs import needs
 from assets.project import Project
-from assets.wiring import Pipes, common, ins_of
+from assets.shown import WHOLE
+from assets.wiring import FLAKY, Pipes, asset_of, ins_of
 from evals.choice import choose
 from evals.judgement import try_all
 from evals.report import render_report
@@ -27,10 +30,13 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
     """Answers to the test rows, and what follows from them."""
     store, settings = project.store, project.settings
 
-    @dg.asset(
+    @asset_of(
+        recipe,
+        *("evaluate", "prompt"),
         kinds={"lm-eval"},
         ins=ins_of(recipe, "base", "splits", "merged_model", "artifacts", "parity"),
-        **common(recipe, recipe.evaluate, recipe.prompt),
+        retry_policy=FLAKY,
+        op_tags=needs(recipe, project, "load"),
     )
     def predictions(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
@@ -43,45 +49,67 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
         )
 
-    @dg.asset(
-        kinds={"safetensors"}, ins=ins_of(recipe, "splits", "artifacts", "predictions"), **common(recipe, recipe.choose)
+    @asset_of(
+        recipe,
+        "choose",
+        kinds={"safetensors"},
+        ins=ins_of(recipe, "splits", "artifacts", "predictions"),
+        **checked(recipe, "quantized_model"),
     )
     def quantized_model(splits: Any, artifacts: Any, predictions: Any) -> dg.MaterializeResult:
         """The candidate among the formats: what is judged, registered and served."""
         with explained():
             choice = choose(recipe, splits, predictions, settings.seed)
             stored = next(a for a in artifacts if a.record.format == choice.contestant)
-        return about.made(stored, {**about.artifact(stored), "candidate": choice.sentence})
+        told = {**about.artifact(stored), "candidate": choice.sentence}
+        return about.made(stored, told, checks.model_size(recipe, stored, predictions))
 
-    @dg.asset(kinds={"pytorch"}, ins=ins_of(recipe, "base", "splits", "quantized_model"), **common(recipe))
-    def forgetting(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
-    ) -> dg.MaterializeResult:
-        """What the candidate and the champions before it answer to earlier test sets."""
-        with explained():
-            job = Job(recipe, base, splits, settings, store)
-            stored = memory(job, quantized_model, Workshop(project, context, pipes))
-        return about.made(stored, about.forgetting(stored))
+    if remembers(recipe):
+
+        @asset_of(
+            recipe,
+            kinds={"pytorch"},
+            ins=ins_of(recipe, "base", "splits", "quantized_model"),
+            op_tags=needs(recipe, project, "load"),
+            **checked(recipe, "forgetting"),
+        )
+        def forgetting(
+            context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+        ) -> dg.MaterializeResult:
+            """What the candidate and the champions before it answer to earlier test sets."""
+            with explained():
+                job = Job(recipe, base, splits, settings, store)
+                stored = memory(job, quantized_model, Workshop(project, context, pipes))
+            return about.made(stored, about.forgetting(stored), checks.forgotten(recipe, stored.record))
+
+        yield forgetting
 
     asked = ("splits", "predictions", *(["forgetting"] if remembers(recipe) else []))
 
-    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, *asked), **common(recipe, recipe.evaluate))
+    @asset_of(
+        recipe,
+        "evaluate",
+        kinds={"scikitlearn"},
+        ins=ins_of(recipe, *asked),
+        retry_policy=FLAKY,
+        **checked(recipe, "scorecard"),
+    )
     def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
             candidate = choose(recipe, splits, predictions, settings.seed)
             beside = Beside(try_all(recipe, splits, predictions, settings, store), more.get("forgetting"))
             stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, beside)
-        return about.made(stored, about.scorecard(stored))
+        return about.made(stored, about.scorecard(stored), checks.kpis(stored.record))
 
-    @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
+    @asset_of(recipe, "promote", kinds={"json"}, ins=ins_of(recipe, "scorecard"))
     def decision(scorecard: Any) -> dg.MaterializeResult:
         """What the recipe's gates say about the scorecard, in sentences."""
         with explained():
             stored = judge(recipe.promote, scorecard, store)
         return about.made(stored, about.decision(stored))
 
-    @dg.asset(kinds={"html"}, ins=ins_of(recipe, *_LINEAGE), **common(recipe))
+    @asset_of(recipe, WHOLE, kinds={"html"}, ins=ins_of(recipe, *_LINEAGE))
     def report(**inputs: Any) -> dg.MaterializeResult:
         """The evaluation report that a domain expert reads: one self-contained HTML file."""
         judged = inputs["decision"]
@@ -97,7 +125,7 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, quantized_model, *([forgetting] if remembers(recipe) else []), scorecard, decision, report)
+    yield from (predictions, quantized_model, scorecard, decision, report)
 
 
 def remembers(recipe: Recipe) -> bool:
