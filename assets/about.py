@@ -1,20 +1,20 @@
 """What a person wants to see of each stored object, as Dagster metadata."""
 
-import base64
-import io
 import json
+import math
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
+from assets import plots
 from evals.records import Forgetting, Report, Scorecard
 from evals.stock_run import StockRun, read_metrics
 from evals.table import contestant_rows
 from registry.gate import Decision
 from registry.release import Release
-from supply_chain.records import Artifact, BaseModelRecord, Curated, LossPoint, Parity, Predictions, Splits, Trained
+from supply_chain.records import Artifact, BaseModelRecord, Curated, Parity, Predictions, Splits, Trained
 from supply_chain.settings import Settings
 from supply_chain.store import Stored
 from supply_chain.trials import Searched
@@ -23,11 +23,14 @@ Metadata = dict[str, Any]
 SOURCE_VERSION = "source version"
 
 
-def made(stored: Stored, metadata: Metadata) -> dg.MaterializeResult:
-    """The result of an asset: its value, its metadata and a data version that follows its bytes."""
+def made(stored: Stored, metadata: Metadata, *checks: dg.AssetCheckResult) -> dg.MaterializeResult:
+    """The result of an asset: its value, its metadata, its checks and a data version that follows its bytes."""
     place: Metadata = {"store/key": stored.key, "store/path": dg.MetadataValue.path(stored.path)}
     return dg.MaterializeResult(
-        value=stored, metadata={**metadata, **place}, data_version=dg.DataVersion(stored.digest)
+        value=stored,
+        metadata={**metadata, **place},
+        data_version=dg.DataVersion(stored.digest),
+        check_results=list(checks),
     )
 
 
@@ -103,7 +106,7 @@ def adapter(stored: Stored[Trained]) -> Metadata:
     """Loss curve, duration and the arithmetic that was chosen."""
     record, spent = stored.record, stored.record.compute
     return {
-        "loss": dg.MetadataValue.md(loss_curve(record.losses)),
+        "loss": dg.MetadataValue.md(plots.loss_curve(record.losses)),
         "final loss": round(record.losses[-1].loss, 4),
         "steps": record.steps,
         "examples": record.examples,
@@ -174,10 +177,23 @@ def stock(runs: list[Stored[StockRun]]) -> Metadata:
 
 
 def scorecard(stored: Stored[Scorecard]) -> Metadata:
-    """The table of contestants."""
-    rows = contestant_rows(stored.record)
-    table = _table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-    return {"scorecard": table, "test rows": stored.record.rows, "candidate": stored.record.candidate}
+    """The table of contestants, what Dagster draws over time, and plots."""
+    card = stored.record
+    rows = contestant_rows(card)
+    found: Metadata = {
+        "scorecard": _table(tuple(rows[0]), [tuple(row.values()) for row in rows]),
+        "test rows": card.rows,
+        "candidate": card.candidate,
+        "frontier": dg.MetadataValue.md(plots.frontier(card)),
+    }
+    if card.confidence is not None and card.confidence.bins:
+        found["reliability"] = dg.MetadataValue.md(plots.reliability(card.confidence))
+    candidate = card.contestant(card.candidate)
+    if candidate is not None:
+        figures: Metadata = {card.metric: candidate.metric(card.metric).mean, "p95 (ms)": candidate.p95_ms}
+        figures |= {"$ for 1,000": candidate.usd_per_1k.mean, "size (MB)": candidate.size_bytes / 1e6}
+        found |= {name: value for name, value in figures.items() if math.isfinite(value)}
+    return found
 
 
 def decision(stored: Stored[Decision]) -> Metadata:
@@ -202,6 +218,7 @@ def report(stored: Stored[Report]) -> Metadata:
 def release(found: Release, settings: Settings) -> Metadata:
     """The MLflow version and what it stands for."""
     return {
+        **_links(found, settings),
         "MLflow model": found.name,
         "MLflow version": found.version,
         "aliases": ", ".join(found.aliases) or "none",
@@ -211,33 +228,12 @@ def release(found: Release, settings: Settings) -> Metadata:
     }
 
 
-def check_results(judged: Decision, asset: dg.AssetKey, name: Callable[[str], str]) -> list[dg.AssetCheckResult]:
-    """One blocking check for each of the gate's."""
-    return [
-        dg.AssetCheckResult(
-            asset_key=asset,
-            check_name=name(check.name),
-            passed=check.passed,
-            description=check.sentence,
-            metadata={k: v for k, v in (("measured", check.measured), ("required", check.required)) if v is not None},
-        )
-        for check in judged.checks
-    ]
-
-
-def loss_curve(losses: list[LossPoint]) -> str:
-    """Training loss over steps as a picture in Markdown."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 (a second, only where a picture is drawn)
-
-    figure = Figure(figsize=(6, 2.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([p.step for p in losses], [p.loss for p in losses], linewidth=1.2)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats a token)")
-    axes.grid(alpha=0.3)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return f"![training loss](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+def _links(found: Release, settings: Settings) -> Metadata:
+    """The version's page; a database has none."""
+    server = settings.tracking_uri.rstrip("/")
+    if not server.startswith(("http://", "https://")):
+        return {}
+    return {"MLflow": dg.MetadataValue.url(f"{server}/#/models/{quote(found.name)}/versions/{found.version}")}
 
 
 def _rounded(value: float | None) -> str:

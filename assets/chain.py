@@ -6,15 +6,19 @@ from typing import Any
 
 import dagster as dg
 
-from assets import about
+from assets import about, checks
+from assets.checks import checked
 from assets.formats import format_assets
 from assets.judging import evidence_assets
 from assets.launch import Workshop, explained
+from assets.launchpad import changed, changes, launchpad, told
+from assets.needs import needs
 from assets.progress import show_download
 from assets.project import Project
+from assets.runs import tag_run
 from assets.shipping import shipping_assets
 from assets.succession import split_parts, succeeded
-from assets.wiring import Pipes, common, ins_of, teacher_key_of
+from assets.wiring import FLAKY, Pipes, asset_of, ins_of, teacher_key_of
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
@@ -36,23 +40,30 @@ def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]
 def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     store, settings = project.store, project.settings
 
-    @dg.asset(kinds={"parquet"}, **common(recipe, recipe.data))
+    @asset_of(recipe, "data", kinds={"parquet"}, retry_policy=FLAKY, **checked(recipe, "curated_data"))
     def curated_data() -> dg.MaterializeResult:
         """Rows that passed every rule; each rejected row is kept beside them with its reason."""
         with explained():
             source = locate(recipe.data.source, settings.downloads, settings.root, show_download)
             stored = curate(recipe.data, source, store)
-        return about.made(stored, about.curated(stored, source.version))
+        return about.made(stored, about.curated(stored, source.version), checks.data_quality(stored.record))
 
-    @dg.asset(kinds={"parquet"}, ins=ins_of(recipe, "curated_data"), **common(recipe, *split_parts(recipe)))
+    @asset_of(
+        recipe,
+        *split_parts(recipe),
+        kinds={"parquet"},
+        ins=ins_of(recipe, "curated_data"),
+        retry_policy=FLAKY,
+        **checked(recipe, "splits"),
+    )
     def splits(curated_data: Any) -> dg.MaterializeResult:
         """Train, validation and test rows, whole groups on one side, proven free of leaks; the train rows with
         corrections and a replay of earlier ones where the recipe asks for it."""
         with explained():
             stored = succeeded(recipe, split(curated_data, recipe.data.split, settings.seed, store), project)
-        return about.made(stored, about.splits(stored))
+        return about.made(stored, about.splits(stored), checks.no_leak(stored))
 
-    @dg.asset(kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"), **common(recipe))
+    @asset_of(recipe, kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"))
     def data_card(curated_data: Any, splits: Any) -> dg.MaterializeResult:
         """What was kept, rejected, split and suspected: a page for people, JSON for programs."""
         with explained():
@@ -70,39 +81,56 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     def job_of(inputs: dict[str, Any]) -> Job:
         return Job(recipe, inputs["base"], inputs["splits"], project.settings, project.store, inputs.get("teacher"))
 
-    @dg.asset(
-        name="search",
-        kinds={"optuna"},
-        ins=ins_of(recipe, "base", "splits", *taught),
-        **common(recipe, recipe.train, recipe.search, recipe.prompt, recipe.evaluate.metric),
-    )
-    def tried(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
-        """Trains with other values of `train`, measured on validation rows; a killed search goes on where it was."""
-        with explained():
-            shop = Workshop(project, context, pipes)
-            stored = shop.make(Searched, search_key(job_of(inputs)), "search", inputs, options)
-        return about.made(stored, about.searched(stored))
-
     if recipe.search:
+
+        @asset_of(
+            recipe,
+            *("train", "search", "prompt", "evaluate.metric"),
+            name="search",
+            kinds={"optuna"},
+            ins=ins_of(recipe, "base", "splits", *taught),
+            retry_policy=FLAKY,
+            op_tags=needs(recipe, project, "train"),
+        )
+        def tried(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+            """Trains with other values of `train`, measured on validation rows; a killed search goes on."""
+            with explained():
+                shop = Workshop(project, context, pipes)
+                stored = shop.make(Searched, search_key(job_of(inputs)), "search", inputs, options)
+            return about.made(stored, about.searched(stored))
+
         yield tried
 
-    @dg.asset(
+    @asset_of(
+        recipe,
+        *("train", "prompt"),
         kinds={"pytorch"},
         ins=ins_of(recipe, "base", "splits", *taught, *sought),
-        **common(recipe, recipe.train, recipe.prompt),
+        config_schema=launchpad(recipe),
+        retry_policy=FLAKY,
+        op_tags=needs(recipe, project, "train"),
     )
     def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
-        """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint."""
+        """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint.
+
+        Values changed in the launchpad make an experiment: it is judged and registered, but promoted by no run.
+        """
         with explained():
             check_extras(recipe)
             shop, found = Workshop(project, context, pipes), inputs.pop("search", None)
-            job = job_of(inputs)
-            job = replace(job, recipe=chosen(recipe, found.record)) if found else job
-            given = {"recipe": job.recipe.model_dump(mode="json")}
-            stored = shop.make(Trained, adapter_key(job), "adapter", inputs, given)
-        return about.made(stored, about.adapter(stored))
+            others = changes(recipe, context)
+            own = changed(chosen(recipe, found.record) if found else recipe, others)
+            job = replace(job_of(inputs), recipe=own)
+            stored = shop.make(Trained, adapter_key(job), "adapter", inputs, {"recipe": own.model_dump(mode="json")})
+        tag_run(context, {"mlflow/run": stored.record.tracking_run, "supply_chain/changed": told(others)})
+        return about.made(stored, {**about.adapter(stored), "changed for this run": told(others) or "nothing"})
 
-    @dg.asset(kinds={"safetensors"}, ins=ins_of(recipe, "base", "splits", "adapter", *taught), **common(recipe))
+    @asset_of(
+        recipe,
+        kinds={"safetensors"},
+        ins=ins_of(recipe, "base", "splits", "adapter", *taught),
+        op_tags=needs(recipe, project, "load"),
+    )
     def merged_model(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():

@@ -7,7 +7,7 @@ import dagster as dg
 from assets import about
 from assets.launch import Workshop, explained
 from assets.project import Project
-from assets.wiring import Pipes, base_key_of
+from assets.wiring import FLAKY, Pipes, base_key_of
 from registry.generations import PublishedManifest
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.errors import InvalidRecipe
@@ -28,6 +28,7 @@ def base_asset(entry: BaseModelEntry, project: Project) -> dg.AssetsDefinition:
         tags={"size": entry.size, "role": entry.role},
         description=f"{entry.name} ({entry.license}, {entry.parameters / 1e6:,.0f} million parameters).",
         code_version=identity("base", 1, entry=entry)[:12],
+        retry_policy=FLAKY,
     )
     def base_model(context: dg.AssetExecutionContext, pipes: Pipes) -> dg.MaterializeResult:
         with explained():
@@ -46,6 +47,7 @@ def manifest_asset(recipes: list[str], project: Project) -> dg.AssetsDefinition:
         key=MANIFEST,
         group_name="fleet",
         kinds={"json"},
+        retry_policy=FLAKY,
         deps=[dg.AssetKey([name, "champion"]) for name in recipes],
         automation_condition=dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing()),
     )

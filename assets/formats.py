@@ -5,10 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import about
+from assets import about, checks
+from assets.checks import checked
 from assets.launch import Workshop, explained
+from assets.needs import needs
 from assets.project import Project
-from assets.wiring import Pipes, common, ins_of, teacher_key_of
+from assets.wiring import Pipes, asset_of, ins_of, teacher_key_of
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import parity_key, quantized_key
@@ -26,10 +28,12 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
     def options(name: str) -> dict[str, Any]:
         return {"recipe": recipe.model_dump(mode="json"), "scheme": name}
 
-    @dg.asset(
+    @asset_of(
+        recipe,
+        "quantize",
         kinds={"safetensors", "gguf"} if any(s.scheme == "gguf" for s in recipe.quantize) else {"safetensors"},
         ins=ins_of(recipe, "base", "splits", "merged_model", *beside),
-        **common(recipe, recipe.quantize),
+        op_tags=needs(recipe, project, "load"),
     )
     def artifacts(
         context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, **more: Any
@@ -49,7 +53,13 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
     taught = ["teacher"] if teacher_key_of(recipe) else []
     compared = ("base", "splits", "adapter", "merged_model", "artifacts", *taught)
 
-    @dg.asset(ins=ins_of(recipe, *compared), **common(recipe))
+    @asset_of(
+        recipe,
+        kinds={"pytorch"},
+        ins=ins_of(recipe, *compared),
+        op_tags=needs(recipe, project, "load"),
+        **checked(recipe, "parity"),
+    )
     def parity(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Each artifact against the training: tokens, template, stop token, weights and log-probabilities.
 
@@ -64,11 +74,11 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
                 parts = {"adapter": inputs["adapter"], "merged": inputs["merged_model"], "artifact": artifact}
                 key = parity_key(job, scheme, **parts)
                 made.append(shop.make(Parity, key, "parity", {**told, **parts}, options(scheme.name)))
-        return _several(made, about.parity(made))
+        return _several(made, about.parity(made), checks.parity(made))
 
     yield from (artifacts, parity)
 
 
-def _several(made: list[Stored[Any]], metadata: dict[str, Any]) -> dg.MaterializeResult:
-    version = identity("several", 1, parts=[stored.digest for stored in made])
-    return dg.MaterializeResult(value=made, metadata=metadata, data_version=dg.DataVersion(version))
+def _several(made: list[Stored[Any]], metadata: dict[str, Any], *found: dg.AssetCheckResult) -> dg.MaterializeResult:
+    version = dg.DataVersion(identity("several", 1, parts=[stored.digest for stored in made]))
+    return dg.MaterializeResult(value=made, metadata=metadata, data_version=version, check_results=list(found))

@@ -5,11 +5,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets import about
+from assets import about, checks
+from assets.checks import checked
 from assets.contest import contestants, memory, stock_runs
 from assets.launch import Workshop, explained
+from assets.needs import needs
 from assets.project import Project
-from assets.wiring import Pipes, common, ins_of
+from assets.shown import WHOLE
+from assets.wiring import FLAKY, Pipes, asset_of, ins_of
 from evals.choice import choose
 from evals.judgement import try_all
 from evals.report import render_report
@@ -27,10 +30,13 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
     """Answers to the test rows, and what follows from them."""
     store, settings = project.store, project.settings
 
-    @dg.asset(
+    @asset_of(
+        recipe,
+        *("evaluate", "prompt"),
         kinds={"lm-eval"},
         ins=ins_of(recipe, "base", "splits", "merged_model", "artifacts", "parity"),
-        **common(recipe, recipe.evaluate, recipe.prompt),
+        retry_policy=FLAKY,
+        op_tags=needs(recipe, project, "load"),
     )
     def predictions(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
         """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
@@ -43,45 +49,73 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
         )
 
-    @dg.asset(
-        kinds={"safetensors"}, ins=ins_of(recipe, "splits", "artifacts", "predictions"), **common(recipe, recipe.choose)
+    @asset_of(
+        recipe,
+        "choose",
+        kinds={"safetensors"},
+        ins=ins_of(recipe, "splits", "artifacts", "predictions"),
+        **checked(recipe, "quantized_model"),
     )
     def quantized_model(splits: Any, artifacts: Any, predictions: Any) -> dg.MaterializeResult:
         """The candidate among the formats: what is judged, registered and served."""
         with explained():
             choice = choose(recipe, splits, predictions, settings.seed)
             stored = next(a for a in artifacts if a.record.format == choice.contestant)
-        return about.made(stored, {**about.artifact(stored), "candidate": choice.sentence})
+        told = {**about.artifact(stored), "candidate": choice.sentence}
+        return about.made(stored, told, checks.model_size(recipe, stored, predictions))
 
-    @dg.asset(kinds={"pytorch"}, ins=ins_of(recipe, "base", "splits", "quantized_model"), **common(recipe))
-    def forgetting(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
-    ) -> dg.MaterializeResult:
-        """What the candidate and the champions before it answer to earlier test sets."""
-        with explained():
-            job = Job(recipe, base, splits, settings, store)
-            stored = memory(job, quantized_model, Workshop(project, context, pipes))
-        return about.made(stored, about.forgetting(stored))
+    if remembers(recipe):
 
-    @dg.asset(
-        kinds={"lm-eval"},
-        ins=ins_of(recipe, "base", "splits", "quantized_model"),
-        **common(recipe, recipe.evaluate.tasks),
+        @asset_of(
+            recipe,
+            kinds={"pytorch"},
+            ins=ins_of(recipe, "base", "splits", "quantized_model"),
+            op_tags=needs(recipe, project, "load"),
+            **checked(recipe, "forgetting"),
+        )
+        def forgetting(
+            context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+        ) -> dg.MaterializeResult:
+            """What the candidate and the champions before it answer to earlier test sets."""
+            with explained():
+                job = Job(recipe, base, splits, settings, store)
+                stored = memory(job, quantized_model, Workshop(project, context, pipes))
+            return about.made(stored, about.forgetting(stored), checks.forgotten(recipe, stored.record))
+
+        yield forgetting
+
+    if recipe.evaluate.tasks:
+
+        @asset_of(
+            recipe,
+            "evaluate.tasks",
+            kinds={"lm-eval"},
+            ins=ins_of(recipe, "base", "splits", "quantized_model"),
+            op_tags=needs(recipe, project, "load"),
+        )
+        def stock_tasks(
+            context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+        ) -> dg.MaterializeResult:
+            """lm-eval's tasks on local data: the candidate's answers, and those of the base that it was made from."""
+            with explained():
+                job = Job(recipe, base, splits, settings, store)
+                runs = stock_runs(job, quantized_model, Workshop(project, context, pipes))
+            version = identity("stock_tasks", 1, parts=[run.digest for run in runs])
+            return dg.MaterializeResult(value=runs, metadata=about.stock(runs), data_version=dg.DataVersion(version))
+
+        yield stock_tasks
+
+    besides = {"forgetting": remembers(recipe), "stock_tasks": bool(recipe.evaluate.tasks)}
+    asked = ("splits", "predictions", *(name for name, there in besides.items() if there))
+
+    @asset_of(
+        recipe,
+        "evaluate",
+        kinds={"scikitlearn"},
+        ins=ins_of(recipe, *asked),
+        retry_policy=FLAKY,
+        **checked(recipe, "scorecard"),
     )
-    def stock_tasks(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
-    ) -> dg.MaterializeResult:
-        """lm-eval's tasks on local data: the candidate's answers, and those of the base that it was made from."""
-        with explained():
-            job = Job(recipe, base, splits, settings, store)
-            runs = stock_runs(job, quantized_model, Workshop(project, context, pipes))
-        version = identity("stock_tasks", 1, parts=[run.digest for run in runs])
-        return dg.MaterializeResult(value=runs, metadata=about.stock(runs), data_version=dg.DataVersion(version))
-
-    besides = [*([forgetting] if remembers(recipe) else []), *([stock_tasks] if recipe.evaluate.tasks else [])]
-    asked = ("splits", "predictions", *(one.key.path[-1] for one in besides))
-
-    @dg.asset(kinds={"scikitlearn"}, ins=ins_of(recipe, *asked), **common(recipe, recipe.evaluate))
     def scorecard(splits: Any, predictions: Any, **more: Any) -> dg.MaterializeResult:
         """Quality with intervals, cost and speed of every contestant on the same rows."""
         with explained():
@@ -89,16 +123,16 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             trial = try_all(recipe, splits, predictions, settings, store)
             beside = Beside(trial, more.get("forgetting"), more.get("stock_tasks", ()))
             stored = score(recipe, splits, predictions, candidate.contestant, settings.seed, store, beside)
-        return about.made(stored, about.scorecard(stored))
+        return about.made(stored, about.scorecard(stored), checks.kpis(stored.record))
 
-    @dg.asset(ins=ins_of(recipe, "scorecard"), **common(recipe, recipe.promote))
+    @asset_of(recipe, "promote", kinds={"json"}, ins=ins_of(recipe, "scorecard"))
     def decision(scorecard: Any) -> dg.MaterializeResult:
         """What the recipe's gates say about the scorecard, in sentences."""
         with explained():
             stored = judge(recipe.promote, scorecard, store)
         return about.made(stored, about.decision(stored))
 
-    @dg.asset(kinds={"html"}, ins=ins_of(recipe, *_LINEAGE), **common(recipe))
+    @asset_of(recipe, WHOLE, kinds={"html"}, ins=ins_of(recipe, *_LINEAGE))
     def report(**inputs: Any) -> dg.MaterializeResult:
         """The evaluation report that a domain expert reads: one self-contained HTML file."""
         judged = inputs["decision"]
@@ -114,7 +148,7 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             )
         return about.made(stored, about.report(stored))
 
-    yield from (predictions, quantized_model, *besides, scorecard, decision, report)
+    yield from (predictions, quantized_model, scorecard, decision, report)
 
 
 def remembers(recipe: Recipe) -> bool:

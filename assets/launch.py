@@ -10,7 +10,7 @@ from dagster._core.pipes.client import PipesClientCompletedInvocation
 
 from assets.project import Project
 from assets.refs import Ref
-from supply_chain.errors import SupplyChainError
+from supply_chain.errors import SupplyChainError, Unreachable
 from supply_chain.settings import PROJECT
 from supply_chain.store import Record, Stored
 
@@ -52,13 +52,14 @@ class Workshop:
                 f"the worker of stage {stage} ended before it was done ({error}). Killed by the system, it most likely "
                 "ran out of memory: lower train.batch_size. What it had finished is kept: run again to go on.",
                 metadata={"error": "WorkerEnded"},
+                allow_retries=False,
             ) from None
         return self._outcome(done, stage)
 
     def _outcome(self, done: PipesClientCompletedInvocation, stage: str) -> Stored:
         message = next(iter(done.get_custom_messages()), None)
         if message is None:
-            raise dg.Failure(f"the worker of stage {stage} reported nothing", metadata={"error": "WorkerEnded"})
+            raise failure("WorkerEnded", f"the worker of stage {stage} reported nothing")
         if "error" in message:
             raise failure(message["error"], message["message"])
         return Ref(**message["ref"]).load(self.project.store)
@@ -74,5 +75,6 @@ def explained() -> Iterator[None]:
 
 
 def failure(kind: str, message: str) -> dg.Failure:
-    """A failure that a retry would not mend."""
-    return dg.Failure(description=message, metadata={"error": kind}, allow_retries=False)
+    """A failure; only what did not answer may do so at the next try, where its step has a retry policy."""
+    again = kind == Unreachable.__name__
+    return dg.Failure(description=message, metadata={"error": kind}, allow_retries=again)

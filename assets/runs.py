@@ -22,6 +22,11 @@ def own_process() -> dict[str, str]:
     return {_PID: str(os.getpid()), _HOST: socket.gethostname()}
 
 
+def tag_run(context: dg.AssetExecutionContext, tags: dict[str, str | None]) -> None:
+    """Adds what a step found out to the tags of its run, by which the UI filters; None is left out."""
+    context.instance.add_run_tags(context.run_id, {name: value for name, value in tags.items() if value})
+
+
 def close_dead(instance: dg.DagsterInstance) -> None:
     """A run that was killed could not say so: without this, the UI shows it as running for ever."""
     here = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={_HOST: socket.gethostname()})

@@ -8,9 +8,12 @@ from typing import Any
 import dagster as dg
 
 from assets import about
+from assets.checks import gate_results
 from assets.launch import explained
+from assets.launchpad import experiment
 from assets.project import Project
-from assets.wiring import common, ins_of
+from assets.runs import tag_run
+from assets.wiring import FLAKY, asset_of, ins_of
 from registry.checks import check_names
 from registry.release import register
 from supply_chain.recipe import Recipe
@@ -41,12 +44,23 @@ def shipping_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             store,
         )
 
-    @dg.asset(kinds={"mlflow"}, check_specs=specs, ins=ins_of(recipe, *_EVIDENCE), **common(recipe, recipe.route))
-    def registered_model(**inputs: Any) -> dg.MaterializeResult:
+    @asset_of(
+        recipe,
+        "route",
+        kinds={"mlflow"},
+        check_specs=specs,
+        ins=ins_of(recipe, *_EVIDENCE),
+        retry_policy=FLAKY,
+    )
+    def registered_model(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         """The MLflow version with its decision: challenger or, refused, candidate; a failed gate stops what follows."""
         with explained():
             release = registered(inputs)
-        results = about.check_results(inputs["decision"].record, key, check_name)
+        tag_run(
+            context,
+            {"mlflow/version": f"{release.name} {release.version}", "mlflow/run": release.tags.get("training_run")},
+        )
+        results = gate_results(inputs["decision"].record, key, check_name)
         return dg.MaterializeResult(
             metadata=about.release(release, settings),
             check_results=results,
@@ -55,22 +69,25 @@ def shipping_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
 
     days = recipe.automate.max_age_days
 
-    @dg.asset(
+    @asset_of(
+        recipe,
+        "route",
         kinds={"mlflow"},
         deps=[registered_model],
         output_required=False,
         ins=ins_of(recipe, *_EVIDENCE),
         freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,
-        **common(recipe, recipe.route),
+        retry_policy=FLAKY,
     )
     def champion(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[dg.MaterializeResult]:
         """The version that serves. Evidence is verified again by digest: a check only blocks within its own run.
 
-        Nothing where a person decides: the version waits as challenger and the run ends well.
+        Nothing where a person decides, as after values were changed in the launchpad: the version waits as challenger
+        and the run ends well.
         """
         with explained():
             found = registered(inputs)
-            waits = project.desk.waits(found)
+            waits = experiment(recipe, context) or project.desk.waits(found)
             release = found if waits else project.desk.promote(found)
         if waits:
             context.log.info(waits)

@@ -1,7 +1,5 @@
 """What a recipe's train rows take over from its champion and from its experts."""
 
-from pydantic import BaseModel
-
 from assets.contest import weights_of
 from assets.project import Project
 from registry.release import incumbent
@@ -14,11 +12,10 @@ from supply_chain.store import Stored
 from supply_chain.succession import parent_of, succeed
 
 
-def split_parts(recipe: Recipe) -> list[BaseModel]:
+def split_parts(recipe: Recipe) -> list[str]:
     """The parts of a recipe that decide its splits."""
-    spec = recipe.train
-    later = [spec.continual, spec.corrections] if isinstance(spec, Continued) else []
-    return [recipe.data.split, *(part for part in later if part)]
+    later = ("continual", "corrections") if isinstance(recipe.train, Continued) else ()
+    return ["data.split", *(f"train.{name}" for name in later if getattr(recipe.train, name))]
 
 
 def succeeded(recipe: Recipe, splits: Stored[Splits], project: Project) -> Stored[Splits]:

@@ -1,15 +1,21 @@
-"""What the assets of a recipe are called, and which of them each one reads."""
+"""What the assets of a recipe are called, which of them each one reads, and what the Dagster UI shows of all."""
 
+import inspect
+import re
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 
+from assets.shown import WHOLE, shown, value_at
 from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.preference import PreferenceTrain
 
 Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
+FLAKY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""For steps that ask something outside; only errors that the next try may not meet are retried, see `launch`."""
 
 
 def base_key_of(name: str) -> dg.AssetKey:
@@ -17,16 +23,40 @@ def base_key_of(name: str) -> dg.AssetKey:
     return dg.AssetKey(["base_models", name.replace("-", "_").replace(".", "_")])
 
 
-def common(recipe: Recipe, *parts: Any, **more: Any) -> dict[str, Any]:
-    """What a recipe's assets share; an edit of `parts` of the recipe shows the asset as stale."""
-    return {
-        "key_prefix": recipe.name,
-        "group_name": recipe.name,
-        "owners": [recipe.owner],
-        "tags": {"task": recipe.task, "base": recipe.base, "method": recipe.train.method},
-        "code_version": identity("asset", 1, parts=parts)[:12],
-        **more,
+def asset_of(recipe: Recipe, *parts: str, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Makes one of a recipe's assets of a function; its docstring and `parts` of the recipe (`data.split`) describe it.
+
+    An edit of these parts shows the asset as stale. Dagster looks at a function some twenty times: what it would find
+    out each time is told it once, since hundreds of recipes are read before the UI is there.
+    """
+
+    def made(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        says = f"{inspect.cleandoc(function.__doc__ or '')}{shown(recipe, parts)}"
+        function.__doc__, function.__signature__ = None, inspect.signature(function)  # type: ignore[attr-defined]
+        return dg.asset(
+            key_prefix=recipe.name,
+            group_name=recipe.name,
+            owners=[recipe.owner],
+            tags=tags_of(recipe),
+            code_version=identity("asset", 1, parts=[value_at(recipe, part) for part in parts if part != WHOLE])[:12],
+            description=says,
+            dagster_type=dg.Any,
+            **options,
+        )(function)
+
+    return made
+
+
+def tags_of(recipe: Recipe) -> dict[str, str]:
+    """What the UI filters a recipe's assets by; a value holds letters, digits, `_`, `-` and `.`."""
+    values = {
+        "task": recipe.task,
+        "base": recipe.base,
+        "method": recipe.train.method,
+        "sensitivity": recipe.data.sensitivity,
+        "owner": recipe.owner.removeprefix("team:"),
     }
+    return {name: re.sub(r"[^A-Za-z0-9_.-]", "_", value)[:63] for name, value in values.items()}
 
 
 def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:

@@ -16,7 +16,7 @@ import fsspec
 
 from registry.fleet import Fleet, HttpPlace, Place, UrlPlace, Webhook
 from registry.generations import CURRENT, PublishedManifest
-from supply_chain.errors import InvalidInput, Unavailable
+from supply_chain.errors import InvalidInput, Unreachable
 from supply_chain.identity import canonical_json, identity
 from supply_chain.settings import Settings
 from supply_chain.store import write_atomically
@@ -28,7 +28,7 @@ SIGNATURE = "X-Supply-Chain-Signature-256"
 def deliver(published: PublishedManifest, fleet: Fleet, settings: Settings) -> None:
     """Sends what is in force to every place that does not have it yet.
 
-    Raises Unavailable that names every place that did not take it.
+    Raises Unreachable that names every place that did not take it.
     """
     path = settings.home / "delivered.json"
     had = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -45,7 +45,7 @@ def deliver(published: PublishedManifest, fleet: Fleet, settings: Settings) -> N
         had[key] = published.sha256
         write_atomically(path, canonical_json(had))
     if faults:
-        raise Unavailable(
+        raise Unreachable(
             f"generation {published.manifest.generation} is in force here, but {len(faults)} places did not take it; "
             "supply-chain publish tries again:\n" + "\n".join(faults)
         )

@@ -26,7 +26,7 @@ from registry.server import KEY, retried
 from registry.signing import Key
 from registry.verification import Live, verified
 from registry.versions import Release, release_of
-from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput, Unavailable
+from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput, Unavailable, Unreachable
 from supply_chain.settings import Settings
 from supply_chain.store import Store
 
@@ -230,7 +230,7 @@ class Desk:
         try:
             follow(now, self.settings)
         except Unavailable as error:
-            raise Unavailable(
+            raise Unreachable(
                 f"generation {published.manifest.generation} is in force and logged; MLflow's aliases will follow with "
                 f"the next command, since {error}"
             ) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
 
-from supply_chain.errors import Unavailable
+from supply_chain.errors import Unavailable, Unreachable
 from supply_chain.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 
 @contextmanager
 def tracking_server(settings: Settings) -> Iterator["MlflowClient"]:
-    """A client for `settings.tracking_uri`. Raises Unavailable for whatever MLflow fails with inside."""
+    """A client for `settings.tracking_uri`. Raises Unreachable for whatever MLflow fails with inside."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: PLC0415 (2.5 s)
@@ -52,7 +52,7 @@ def tracking_server(settings: Settings) -> Iterator["MlflowClient"]:
         mlflow.set_registry_uri(settings.tracking_uri)
         yield mlflow.MlflowClient(settings.tracking_uri, settings.tracking_uri)
     except (MlflowException, OSError) as error:
-        raise Unavailable(
+        raise Unreachable(
             f"MLflow at {settings.tracking_uri}: {_first_line(error)}. Nothing is lost: see that it answers "
             f"(SUPPLY_CHAIN_MLFLOW_URI says where) and run the same command again."
         ) from error

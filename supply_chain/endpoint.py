@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from supply_chain.errors import InvalidInput, Unavailable
+from supply_chain.errors import InvalidInput, Unavailable, Unreachable
 from supply_chain.recipe.endpoint import Endpoint
 
 _AGAIN = {408, 409, 425, 429}
@@ -76,7 +76,7 @@ class ChatClient:
         self.http.close()
 
     def ask(self, messages: list[dict[str, str]]) -> Reply:
-        """The endpoint's reply. Raises Unavailable after the last attempt, InvalidInput when trying again is vain."""
+        """The endpoint's reply. Raises Unreachable after the last attempt, InvalidInput when trying again is vain."""
         spec = self.spec
         body = {
             "model": spec.model,
@@ -88,7 +88,7 @@ class ChatClient:
             return _retrying(spec, self.stopping)(self._once, body)
         except NoAnswer as error:
             tries = f"{spec.attempts} attempts" if spec.attempts > 1 else "1 attempt"
-            raise Unavailable(f"teacher {spec.model} at {spec.url} gave no answer in {tries}: {error}") from error
+            raise Unreachable(f"teacher {spec.model} at {spec.url} gave no answer in {tries}: {error}") from error
 
     def _once(self, body: dict[str, Any]) -> Reply:
         self.pace.wait(self.stopping)

@@ -4,7 +4,8 @@ SupplyChainError
 ├── InvalidInput          a file, a setting or data that its author must mend
 │   ├── InvalidRecipe     every fault of one recipe or catalogue at once
 │   └── CorruptData       bytes that differ from their recorded digest
-├── Unavailable           something outside did not answer: index, hub, tracking server, disk
+├── Unavailable           something outside is missing: a package, room on the disk, a deleted experiment
+│   └── Unreachable       index, hub, database, tracking server or endpoint did not answer; the next try may do
 ├── CannotTrain           this recipe's values cannot be trained: it diverges, or one row does not fit into memory
 └── EvidenceMismatch      what is to be promoted is not what was evaluated
 
@@ -30,6 +31,10 @@ class CorruptData(InvalidInput):
 
 class Unavailable(SupplyChainError):
     """A service or resource that was needed and did not answer."""
+
+
+class Unreachable(Unavailable):
+    """A service that did not answer this time."""
 
 
 class CannotTrain(SupplyChainError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from supply_chain.errors import CorruptData, InvalidInput, Unavailable
+from supply_chain.errors import CorruptData, InvalidInput, Unreachable
 from supply_chain.identity import file_sha256
 
 Progress = Callable[[str, int, int], None]
@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 def fetch_package(requirement: str, sha256: str, form: str, cache: Path, progress: Progress | None = None) -> Path:
     """The distribution file of `name==version`, from `cache` or the index.
 
-    Raises CorruptData for a wrong digest, Unavailable when the index does not answer and
+    Raises CorruptData for a wrong digest, Unreachable when the index does not answer and
     InvalidInput when it has no such file.
     """
     folder = cache / sha256
@@ -48,7 +48,7 @@ def _download(requirement: str, sha256: str, form: str, folder: Path, progress: 
         match = finder.find_best_match(requirement)
         best = match.best
         if best is None and not match.candidates:
-            raise Unavailable(
+            raise Unreachable(
                 f"the package index does not answer or has nothing called {name}. Behind a mirror, set PIP_INDEX_URL; "
                 f"without a network, put the file into {folder}"
             )
@@ -57,7 +57,7 @@ def _download(requirement: str, sha256: str, form: str, folder: Path, progress: 
         part = folder / f"{best.link.filename}.part"
         _stream(finder.session, best.link.url_without_fragment, part, progress)
     except (OSError, UnpackError, _http_error()) as error:
-        raise Unavailable(
+        raise Unreachable(
             f"{requirement} could not be fetched ({error}). What arrived is kept: run the same command again. "
             f"Behind a mirror, set PIP_INDEX_URL; without a network, put the file into {folder}"
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from supply_chain.catalogue import BaseModelEntry, HubModel, LocalModel
-from supply_chain.errors import CorruptData, InvalidInput, Unavailable
+from supply_chain.errors import CorruptData, InvalidInput, Unreachable
 from supply_chain.fetch import Progress, fetch_package
 from supply_chain.identity import canonical_json, file_sha256, identity
 from supply_chain.recipe.data import PackageSource
@@ -30,7 +30,7 @@ def provide_base(
 ) -> Stored[BaseModelRecord]:
     """The base model as bf16 safetensors with its tokenizer.
 
-    Raises CorruptData for a wrong digest (the file is removed), Unavailable when the source does not
+    Raises CorruptData for a wrong digest (the file is removed), Unreachable when the source does not
     answer, InvalidInput when the source holds no such model.
     """
     return store.once(BaseModelRecord, base_key(entry), lambda folder: _provide(entry, downloads, folder, progress))
@@ -106,7 +106,7 @@ def _snapshot(source: HubModel, revision: str, downloads: Path) -> Path:
             snapshot_download(source.repo, revision=revision, cache_dir=downloads / "hf", allow_patterns=_WANTED)
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise Unavailable(
+        raise Unreachable(
             f"{source.repo}@{revision[:12]} could not be fetched: {error}. Set HF_ENDPOINT for a mirror and HF_TOKEN "
             "for a gated model, or use a `path:` source with a folder that you copied."
         ) from error

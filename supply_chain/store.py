@@ -21,7 +21,7 @@ import fsspec
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from supply_chain.errors import CorruptData, Unavailable
+from supply_chain.errors import CorruptData, Unavailable, Unreachable
 from supply_chain.identity import canonical_json, file_sha256, identity
 from supply_chain.settings import Settings
 
@@ -236,7 +236,7 @@ def _reaching(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, ImportError) as error:
-        raise Unavailable(f"shared store {url}: {error}. Check SUPPLY_CHAIN_STORE and the access to it.") from error
+        raise Unreachable(f"shared store {url}: {error}. Check SUPPLY_CHAIN_STORE and the access to it.") from error
 
 
 def _intact(path: Path, expected: FileDigest) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from supply_chain.errors import CorruptData, InvalidInput, Unavailable
+from supply_chain.errors import CorruptData, InvalidInput, Unreachable
 from supply_chain.recipe.sources import HubSource, SqlSource
 
 _CHUNK = 1 << 20
@@ -19,7 +19,7 @@ _MAX_BYTES = 1 << 35
 
 
 def fetch_url(url: str, sha256: str | None, downloads: Path) -> Path:
-    """The file at an fsspec URL. Raises CorruptData for other bytes than stated, Unavailable without an answer."""
+    """The file at an fsspec URL. Raises CorruptData for other bytes than stated, Unreachable without an answer."""
     base = re.sub(r"[^A-Za-z0-9._-]", "_", url.rpartition("/")[2]) or "data"
     if sha256 and (downloads / "url" / sha256 / base).is_file():
         return downloads / "url" / sha256 / base
@@ -37,13 +37,13 @@ def fetch_url(url: str, sha256: str | None, downloads: Path) -> Path:
             raise CorruptData(f"{url}: SHA-256 is {found}, expected {sha256}: the file changed, or the digest is wrong")
         return _named(draft, downloads / "url" / found / base)
     except (OSError, ValueError, ImportError) as error:
-        raise Unavailable(f"{url} cannot be read: {error}. Check the URL, its driver and the credentials.") from error
+        raise Unreachable(f"{url} cannot be read: {error}. Check the URL, its driver and the credentials.") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
 def sql_snapshot(source: SqlSource, downloads: Path) -> Path:
-    """The query's rows as JSON lines, `SHA256.jsonl`. Raises InvalidInput or Unavailable; never shows the URL."""
+    """The query's rows as JSON lines, `SHA256.jsonl`. Raises InvalidInput or Unreachable; never shows the URL."""
     import sqlalchemy  # noqa: PLC0415 (only sources of this kind)
 
     url = os.environ.get(source.url_env)
@@ -60,11 +60,11 @@ def sql_snapshot(source: SqlSource, downloads: Path) -> Path:
         raise InvalidInput(f"{source.url_env}: {error}. The driver is missing: pip install '.[sql]'") from None
     except sqlalchemy.exc.SQLAlchemyError as error:
         shown = str(getattr(error, "orig", error)).replace(url, source.url_env)
-        raise Unavailable(f"the query through {source.url_env} failed: {shown}") from None
+        raise Unreachable(f"the query through {source.url_env} failed: {shown}") from None
 
 
 def hub_snapshot(source: HubSource, folder: Path | None, downloads: Path) -> Path:
-    """A hub data set, or one saved in `folder`, as JSON lines. Raises InvalidInput or Unavailable."""
+    """A hub data set, or one saved in `folder`, as JSON lines. Raises InvalidInput or Unreachable."""
     import datasets  # noqa: PLC0415 (2 s)
 
     if (source.dataset is None) == (folder is None):
@@ -80,7 +80,7 @@ def hub_snapshot(source: HubSource, folder: Path | None, downloads: Path) -> Pat
     except KeyError:
         raise InvalidInput(f"data.source.split: no {source.split!r}; there is {', '.join(loaded)}") from None
     except (OSError, ValueError) as error:
-        raise Unavailable(f"the data set {source.dataset or source.path} cannot be read: {error}") from error
+        raise Unreachable(f"the data set {source.dataset or source.path} cannot be read: {error}") from error
     return _snapshot(_arrow_rows(table), downloads / "hub")
 
 

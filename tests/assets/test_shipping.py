@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.launchpad import launchpad
 from assets.project import Project
 from assets.shipping import shipping_assets
 from registry.decisions import Act
@@ -32,20 +33,21 @@ def trained(store: Store) -> Any:
     return store.once(Trained, "a" * 64, make)
 
 
-def ship(recipe: Recipe, project: Project) -> tuple[bool, list[str]]:
-    """Whether the run succeeded, and the assets that were made."""
+def ship(recipe: Recipe, project: Project, **said: Any) -> tuple[bool, list[str]]:
+    """Whether the run succeeded, and the assets that were made; `said` stands in the launchpad."""
     artifact = store_artifact(recipe, project.store)
     names = ("scorecard", "decision", "report")
     values = {"adapter": trained(project.store), "quantized_model": artifact}
     values |= dict(zip(names, evidence_for(recipe, artifact, project.store), strict=True))
-    given = [_given(recipe.name, name, value) for name, value in values.items()]
-    made = dg.materialize([*given, *shipping_assets(recipe, project)], raise_on_error=False)
+    given = [_given(recipe, name, value) for name, value in values.items()]
+    config = {"ops": {f"{recipe.name}__adapter": {"config": said}}}
+    made = dg.materialize([*given, *shipping_assets(recipe, project)], run_config=config, raise_on_error=False)
     keys = [event.asset_key.path[-1] for event in made.get_asset_materialization_events() if event.asset_key]
     return made.success, [key for key in keys if key not in values]
 
 
-def _given(recipe: str, name: str, value: Any) -> dg.AssetsDefinition:
-    @dg.asset(key=[recipe, name])
+def _given(recipe: Recipe, name: str, value: Any) -> dg.AssetsDefinition:
+    @dg.asset(key=[recipe.name, name], config_schema=launchpad(recipe) if name == "adapter" else None)
     def given() -> Any:
         return value
 
@@ -74,3 +76,12 @@ def test_a_version_waits_for_people_and_no_run_fails(tiny_recipe: Recipe, projec
     project.desk.retire(recipe.name, Act("ada", "no longer needed"))
     assert ship(recipe, project) == (True, ["registered_model"])
     assert releases(project.settings)[0].aliases == []
+
+
+def test_values_of_the_launchpad_are_promoted_by_no_run(tiny_recipe: Recipe, project: Project):
+    from registry.release import releases
+
+    assert ship(tiny_recipe, project, learning_rate=0.001) == (True, ["registered_model"])
+    assert releases(project.settings)[0].aliases == ["challenger"]
+    same = tiny_recipe.train.learning_rate
+    assert ship(tiny_recipe, project, learning_rate=same) == (True, ["registered_model", "champion"])
