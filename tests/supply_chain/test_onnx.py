@@ -82,7 +82,7 @@ def written_by(loaded: Loaded, ids: list[int]) -> tuple[list[float], list[int]]:
         tokens[:] = written
         return False
 
-    return loaded.model.write(ids, 5, loaded.tokenizer.eos_token_id, told), tokens
+    return loaded.model.write(ids, 5, loaded.tokenizer.eos_token_id, told, lambda logits: int(logits.argmax())), tokens
 
 
 def test_what_it_writes_is_as_likely_as_it_says(folder: Path) -> None:
