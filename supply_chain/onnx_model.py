@@ -48,14 +48,10 @@ class _Config:
 
 @dataclass(frozen=True)
 class _Read:
-    """Tokens, what they left in the cache, the log-probabilities after the last ones: [tokens, vocabulary]; and the
-
-    logits after the very last: [vocabulary].
-    """
+    """Tokens, what they left in the cache, and the logits after the last ones: [tokens, vocabulary]."""
 
     tokens: tuple[int, ...]
     cache: dict[str, np.ndarray]
-    scores: np.ndarray
     logits: np.ndarray
 
 
@@ -68,7 +64,7 @@ class OnnxModel:
         names = [entry.name for entry in session.get_inputs()]
         self.empty = {name: nothing for name in names if name.startswith(_PAST)}
         self.outputs = ["logits", *(name.replace(_PAST, "present") for name in self.empty)]
-        self.last = _Read((), self.empty, np.zeros((0, 0)), np.zeros(0))
+        self.last = _Read((), self.empty, np.zeros((0, 0)))
 
     def branch(self, context: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """Log-likelihood (nats) of each answer after `context`, which is read once."""
@@ -76,8 +72,8 @@ class OnnxModel:
         after = {start: self._run(start, self.last) for start in {tuple(a[:-1]) for a in answers} if start}
         found = []
         for answer in answers:
-            more = after[tuple(answer[:-1])].scores if len(answer) > 1 else self.last.scores[:0]
-            scores = [self.last.scores[-1], *more]
+            more = after[tuple(answer[:-1])].logits if len(answer) > 1 else self.last.logits[:0]
+            scores = _shares(np.concatenate([self.last.logits[-1:], more]))
             found.append(float(sum(row[token] for row, token in zip(scores, answer, strict=True))))
         return found
 
@@ -98,10 +94,10 @@ class OnnxModel:
         likelihoods: list[float] = []
         written: list[int] = []
         while len(written) < room:
-            token = pick(read.logits)
+            token = pick(read.logits[-1])
             if token == ends:
                 break
-            likelihoods.append(float(read.scores[-1][token]))
+            likelihoods.append(float(_shares(read.logits[-1])[token]))
             written.append(token)
             if told(written):
                 break
@@ -113,14 +109,19 @@ class OnnxModel:
         while kept < min(len(self.last.tokens), len(context) - 1) and self.last.tokens[kept] == context[kept]:
             kept += 1
         cache = {name: values[:, :, :kept] for name, values in self.last.cache.items()}
-        start = _Read(tuple(context[:kept]), cache, self.last.scores, self.last.logits)
+        start = _Read(tuple(context[:kept]), cache, self.last.logits)
         self.last = self._run(tuple(context[kept:]), start, last=True)
 
     def _run(self, tokens: tuple[int, ...], before: _Read, last: bool = False) -> _Read:
         ids = np.array([tokens], dtype=np.int64)
         mask = np.ones((1, len(before.tokens) + len(tokens)), dtype=np.int64)
         raw, *cache = self.session.run(self.outputs, {"input_ids": ids, "attention_mask": mask, **before.cache})
-        raw = raw[0, -1 if last else 0 :].astype(np.float64)
-        shifted = raw - raw.max(axis=1, keepdims=True)
-        scores = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return _Read(before.tokens + tokens, dict(zip(self.empty, cache, strict=True)), scores, raw[-1])
+        logits = raw[0, -1 if last else 0 :].astype(np.float64)
+        return _Read(before.tokens + tokens, dict(zip(self.empty, cache, strict=True)), logits)
+
+
+def _shares(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities of logits [..., vocabulary]."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
