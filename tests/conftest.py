@@ -6,13 +6,17 @@
 import csv
 import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
+import absl.logging
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# absl (below rouge_score) closes the stream that it found when Dagster sets logging up: here, pytest's own
+absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
