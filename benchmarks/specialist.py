@@ -36,7 +36,7 @@ BANKING77: dict[str, Any] = {
     "tune": "full",
     "pooling": "mean",
     "top_layers": 20,
-    "epochs": 4,
+    "epochs": 6,
     "batch_size": 32,
     "learning_rate": 2e-4,
     "label_smoothing": 0.1,

@@ -15,8 +15,6 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# absl (below rouge_score) closes the stream that it found when Dagster sets logging up: here, pytest's own
-absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
@@ -25,6 +23,9 @@ from supply_chain.recipe import Recipe, load_recipe
 from supply_chain.recipe.part import Surroundings
 from supply_chain.records import Compute, Splits
 from supply_chain.store import Store, Stored
+
+# absl (below rouge_score) closes the stream that it found when Dagster sets logging up: here, pytest's own
+absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 WORDS = {
     "negative": ["broken", "awful", "poor", "useless", "returned", "failed", "noisy", "cheap"],
