@@ -65,11 +65,18 @@ class Workshop:
         return Ref(**message["ref"]).load(self.project.store)
 
 
+class Stopped(dg.DagsterError, dg.DagsterExecutionInterruptedError):
+    """A person stopped the run: a step's retry policy would begin an interrupted step again, but not one that ends
+    with an error of Dagster's own."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
-    """Shows our own errors as the failure's description, without a traceback."""
+    """Shows our own errors as the failure's description, without a traceback. Raises Failure or Stopped."""
     try:
         yield
+    except dg.DagsterExecutionInterruptedError:
+        raise Stopped("stopped") from None
     except SupplyChainError as error:
         raise failure(type(error).__name__, str(error)) from None
 
