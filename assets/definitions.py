@@ -10,6 +10,7 @@ from assets.fleet import base_asset, faulty_asset, manifest_asset
 from assets.io_manager import ReferenceIOManager
 from assets.notices import notice_sensors
 from assets.project import Project
+from assets.workers import WorkerClient
 from supply_chain.errors import InvalidRecipe
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
@@ -34,7 +35,7 @@ def build(project: Project) -> dg.Definitions:
         sensors=[*sensors(recipes, project), *drift_sensors(recipes, project), *notice_sensors(project)],
         resources={
             "io_manager": ReferenceIOManager(project.references, project.store),
-            "pipes": dg.PipesSubprocessClient(),
+            "pipes": WorkerClient(),
         },
         executor=dg.in_process_executor,
         loggers={"console": console_logger},

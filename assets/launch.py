@@ -1,6 +1,5 @@
 """Starts heavy stages in worker processes and turns our errors into Dagster failures."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,9 @@ from dagster._core.pipes.client import PipesClientCompletedInvocation
 
 from assets.project import Project
 from assets.refs import Ref
+from assets.stages import shares_imports
+from assets.workers import WorkerClient
 from supply_chain.errors import SupplyChainError, Unreachable
-from supply_chain.settings import PROJECT
 from supply_chain.store import Record, Stored
 
 _SLOT = "worker"  # a file lock, not a Dagster pool: the system frees it when its holder is killed
@@ -20,7 +20,7 @@ _SLOT = "worker"  # a file lock, not a Dagster pool: the system frees it when it
 class Workshop:
     """Makes a stored object in a worker process unless the store has it; one worker at a time on a machine."""
 
-    def __init__(self, project: Project, context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient):
+    def __init__(self, project: Project, context: dg.AssetExecutionContext, pipes: WorkerClient):
         self.project, self.context, self.pipes = project, context, pipes
 
     def make(
@@ -40,10 +40,9 @@ class Workshop:
             with self.project.store.locked(_SLOT):
                 done = self.pipes.run(
                     context=self.context,
-                    command=[sys.executable, "-m", "assets.worker"],
-                    cwd=str(PROJECT),
-                    env=self.project.settings.environment(),
                     extras=extras,
+                    env=self.project.settings.environment(),
+                    fork=shares_imports(stage, inputs, options),
                 )
         except dg.DagsterExecutionInterruptedError:
             raise

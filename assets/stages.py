@@ -7,6 +7,7 @@ from assets.progress import show_download
 from registry.tracking import MlflowTracker
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.job import Job
+from supply_chain.opening import is_native
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.quantize import Quantize
 from supply_chain.settings import Settings
@@ -18,6 +19,17 @@ Inputs = dict[str, Stored]
 def perform(stage: str, settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:
     """Runs one stage and returns what it stored. `options` holds `recipe` or `base`, as JSON."""
     return _STAGES[stage](settings, inputs, options)
+
+
+def shares_imports(stage: str, inputs: Inputs, options: dict[str, Any]) -> bool:
+    """Whether a stage may begin with torch and transformers loaded, and told to ask no hub.
+
+    Not what asks one, nor contestants without these libraries: each process's memory is reported.
+    """
+    if stage == "base":
+        return bool(options["base"]["source"]["kind"] != "hf")
+    model = inputs.get("model")
+    return stage != "baseline" and not (stage == "model" and model is not None and is_native(model.path))
 
 
 def _base(settings: Settings, inputs: Inputs, options: dict[str, Any]) -> Stored:

@@ -8,12 +8,13 @@ from typing import Any
 import dagster as dg
 
 from assets.shown import WHOLE, shown, value_at
+from assets.workers import WorkerClient
 from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.preference import PreferenceTrain
 
-Pipes = dg.ResourceParam[dg.PipesSubprocessClient]
+Pipes = dg.ResourceParam[WorkerClient]
 FLAKY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For steps that ask something outside; only errors that the next try may not meet are retried, see `launch`."""
 

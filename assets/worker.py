@@ -1,4 +1,4 @@
-"""A heavy stage in a process of its own: `python -m assets.worker`, started through Dagster Pipes.
+"""A heavy stage in a process of its own: `python -m assets.worker`, or forked, through Dagster Pipes.
 
 It needs `dagster_pipes` only, so the same worker runs as a local process, on Ray or on Kubernetes.
 It reports a reference to what it stored, or the error that its user must mend.
@@ -9,10 +9,18 @@ import os
 import signal
 import sys
 import warnings
+from functools import partialmethod
 
-signal.signal(signal.SIGINT, lambda *_: sys.exit(130))  # Ctrl-C, also amid the imports below: no traceback
+
+def stop(*_: object) -> None:
+    """Ctrl-C: no traceback."""
+    sys.exit(130)
+
+
+signal.signal(signal.SIGINT, stop)  # also amid the imports below
 
 from dagster_pipes import open_dagster_pipes
+from tqdm.std import tqdm
 
 from assets.refs import Ref
 from assets.stages import perform
@@ -28,10 +36,7 @@ _WITH_BARS = ("base", "search", "adapter")
 def main() -> None:
     """Reads the stage and its inputs from the Pipes context and reports the outcome."""
     die_with_parent()
-    os.environ.update(_QUIET)
-    warnings.simplefilter("ignore", FutureWarning)
-    warnings.simplefilter("ignore", UserWarning)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for kernels from a hub
+    quiet()
     with open_dagster_pipes() as pipes:
         settings = load_settings()
         store = Store.of(settings)
@@ -39,7 +44,7 @@ def main() -> None:
         if stage != "base":
             os.environ["HF_HUB_OFFLINE"] = "1"  # only base models are ever fetched from a hub
         if stage not in _WITH_BARS:
-            os.environ["TQDM_DISABLE"] = "1"
+            tqdm.__init__ = partialmethod(tqdm.__init__, disable=True)
         try:
             inputs = {name: Ref(**ref).load(store) for name, ref in pipes.get_extra("inputs").items()}
             stored = perform(stage, settings, inputs, pipes.get_extra("options"))
@@ -47,6 +52,14 @@ def main() -> None:
             pipes.report_custom_message({"error": type(error).__name__, "message": str(error)})
         else:
             pipes.report_custom_message({"ref": Ref.to(stored).model_dump()})
+
+
+def quiet() -> None:
+    """Keeps libraries from telling a person what only their developers need."""
+    os.environ.update(_QUIET)
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", UserWarning)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for kernels from a hub
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ from supply_chain.records import Compute
 from supply_chain.settings import Settings
 
 
+def is_native(path: Path) -> bool:
+    """Whether a folder's runtime is another than torch."""
+    return (path / FILE).exists() or (path / ONNX).exists()
+
+
 def serving_compute(path: Path, settings: Settings) -> Compute:
     """Device, arithmetic and threads for a folder: one thread unless told, so that latencies compare."""
     if (path / FILE).exists():

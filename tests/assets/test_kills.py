@@ -76,10 +76,11 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_finished(project: Project) -> N
 
 
 def started_by(pid: int) -> int:
-    """The worker that a process has started, amid its imports."""
+    """The worker that a process's fork server has started."""
     while True:
-        for child in psutil.Process(pid).children():
-            if "assets.worker" in child.cmdline() and child.cpu_times().user > 0.5:
+        for child in psutil.Process(pid).children(recursive=True):
+            parent = child.parent()
+            if parent is not None and "assets.fork_server" in parent.cmdline() and child.cpu_times().user > 0.1:
                 return child.pid
         time.sleep(0.01)
 
