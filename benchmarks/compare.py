@@ -19,6 +19,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     """What, ours, the other, name of the results' file."""
     speed, student, router = (_result(name) for name in ("train_speed", "distill", "router"))
     copies, chain = _result("curation_speed")["near_duplicates"], _result("chain")["macro_f1"]
+    scoring = _result("scoring_speed")
     svm, semhash, datatrove = (
         router["tfidf_svm"],
         copies["semhash, threshold 0.9 (default)"],
@@ -45,6 +46,13 @@ def rows() -> list[tuple[str, str, str, str]]:
             "distill",
         ),
         (
+            "Scoring 77 labels, seconds a row: plain prompt; one that lists all labels",
+            f"{_seconds(scoring, 'ours')}, {scoring['instruction']['peak_mb']['ours'] / 1000:.1f} GB",
+            f"lm-eval's HFLM {_seconds(scoring, 'hflm')}, {scoring['instruction']['peak_mb']['hflm'] / 1000:.1f} GB; "
+            "the same answers",
+            "scoring_speed",
+        ),
+        (
             "Near duplicates of short texts (ours: `similarity: 0.85`)",
             _copies(copies["ours, similarity 0.85"]),
             f"semhash (its default) {_copies(semhash)}; datatrove MinHash (1-grams) {_copies(datatrove)}",
@@ -69,6 +77,10 @@ def with_table(text: str) -> str:
 
 def _copies(found: dict[str, Any]) -> str:
     return f"{found['rows_per_second']:,} rows/s, recall {found['recall']:.2f}, precision {found['precision']:.2f}"
+
+
+def _seconds(found: dict[str, Any], engine: str) -> str:
+    return "; ".join(f"{found[prompt]['seconds_a_row'][engine]:.1f} s" for prompt in ("plain", "instruction"))
 
 
 def _result(name: str) -> dict[str, Any]:
