@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom, chi2, norm, t
+import scipy  # its parts are loaded when they are first used: a second that most commands do without
 
 from evals.metrics import Floats
 
@@ -28,7 +27,7 @@ def effective_rows(values: Floats, group_of: np.ndarray, groups: int) -> float:
         return float(groups)
     sums = np.bincount(group_of, weights=values - values.mean(), minlength=groups)
     grouped = groups / (groups - 1) * float((sums**2).sum()) / n**2
-    fewer = (norm.ppf((1 + _LEVEL) / 2) / t.ppf((1 + _LEVEL) / 2, groups - 1)) ** 2
+    fewer = (scipy.stats.norm.ppf((1 + _LEVEL) / 2) / scipy.stats.t.ppf((1 + _LEVEL) / 2, groups - 1)) ** 2
     return float(n / max(1.0, grouped / alone) * fewer)
 
 
@@ -38,14 +37,14 @@ def share_interval(share: float, rows: float) -> tuple[float, float]:
     Wilson's (1927), with the one-sided Poisson limit for up to three rows of one kind, where Wilson's is
     too narrow (Brown, Cai and DasGupta 2001, doi:10.1214/ss/1009213286, section 4.1.1).
     """
-    z = float(norm.ppf((1 + _LEVEL) / 2))
+    z = float(scipy.stats.norm.ppf((1 + _LEVEL) / 2))
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
     low, high = centre - half, centre + half
     if 0 < share * rows <= _FEW:
-        low = min(low, float(chi2.ppf(1 - _LEVEL, 2 * share * rows)) / (2 * rows))
+        low = min(low, float(scipy.stats.chi2.ppf(1 - _LEVEL, 2 * share * rows)) / (2 * rows))
     if 0 < (1 - share) * rows <= _FEW:
-        high = max(high, 1 - float(chi2.ppf(1 - _LEVEL, 2 * (1 - share) * rows)) / (2 * rows))
+        high = max(high, 1 - float(scipy.stats.chi2.ppf(1 - _LEVEL, 2 * (1 - share) * rows)) / (2 * rows))
     return max(0.0, low), min(1.0, high)
 
 
@@ -55,7 +54,7 @@ def paired_interval(wins: float, losses: float, rows: float) -> tuple[float, flo
     Tango's score interval (1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B): it
     has a width even where nobody differs.
     """
-    z = float(norm.ppf((1 + _LEVEL) / 2))
+    z = float(scipy.stats.norm.ppf((1 + _LEVEL) / 2))
     mean = (wins - losses) / rows
 
     def distance(difference: float) -> float:
@@ -66,8 +65,8 @@ def paired_interval(wins: float, losses: float, rows: float) -> tuple[float, flo
         return (wins - losses - rows * difference) / math.sqrt(max(spread, 1e-300))
 
     edge = 1 - 1e-9
-    low = brentq(lambda d: distance(d) - z, -edge, mean) if mean > -edge else -1.0
-    high = brentq(lambda d: distance(d) + z, mean, edge) if mean < edge else 1.0
+    low = scipy.optimize.brentq(lambda d: distance(d) - z, -edge, mean) if mean > -edge else -1.0
+    high = scipy.optimize.brentq(lambda d: distance(d) + z, mean, edge) if mean < edge else 1.0
     return float(low), float(high)
 
 
@@ -76,7 +75,7 @@ def mcnemar(wins: int, losses: int) -> float:
     if wins == losses:
         return 1.0
     few, both = min(wins, losses), wins + losses
-    return float(min(1.0, 2 * binom.cdf(few, both, 0.5) - binom.pmf(few, both, 0.5)))
+    return float(min(1.0, 2 * scipy.stats.binom.cdf(few, both, 0.5) - scipy.stats.binom.pmf(few, both, 0.5)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

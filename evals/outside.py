@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from evals.estimate import Bench
 from evals.metrics import Floats
@@ -40,5 +40,5 @@ def _auroc(strange: Floats, outside: np.ndarray) -> float | None:
     inside, beyond = int((~outside).sum()), int(outside.sum())
     if not inside or not beyond:
         return None
-    ranks = rankdata(strange)[outside].sum()
+    ranks = scipy.stats.rankdata(strange)[outside].sum()
     return float((ranks - beyond * (beyond + 1) / 2) / (inside * beyond))

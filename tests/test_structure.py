@@ -1,6 +1,8 @@
 """The house's promises: imports point one way, and heavy libraries stay in their rooms."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,13 @@ def test_the_worker_needs_dagster_pipes_only() -> None:
                 target = ROOT / str(node.module).replace(".", "/")
                 queue.extend(p for p in (target.with_suffix(".py"), target / "__init__.py") if p.exists())
     assert len(seen) > 20
+
+
+def test_no_command_waits_for_what_it_does_not_use() -> None:
+    heavy = {"torch", "transformers", "datasets", "mlflow", "pandas", "scipy.stats", "sklearn"}
+    code = f"import sys, assets.cli, assets.definitions; print({heavy} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_no_file_is_called_after_nothing() -> None:

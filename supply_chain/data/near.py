@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+import scipy  # its parts are loaded when they are first used
 
 from supply_chain.data.near_keys import write_keys
 from supply_chain.data.near_pairs import Pairs, gathered, unpacked
@@ -32,8 +31,8 @@ class Links:
 
     def clusters(self, rows: int) -> Ints:
         """Each row's cluster, numbered from 1 by first row; 0 for rows without near duplicates."""
-        graph = coo_matrix((np.ones(len(self.left), np.int8), (self.left, self.right)), shape=(rows, rows))
-        _, parts = connected_components(graph, directed=False)
+        graph = scipy.sparse.coo_matrix((np.ones(len(self.left), np.int8), (self.left, self.right)), shape=(rows, rows))
+        _, parts = scipy.sparse.csgraph.connected_components(graph, directed=False)
         linked = np.zeros(rows, dtype=bool)
         linked[self.left] = linked[self.right] = True
         result = np.zeros(rows, dtype=np.int64)

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import scipy  # its parts are loaded when they are first used
 from rapidfuzz import fuzz, process
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from supply_chain.data.judge import instant
 from supply_chain.data.near_keys import folded
@@ -117,8 +116,8 @@ def _units(frame: pl.DataFrame) -> Ints:
     linked = np.flatnonzero(clusters > 0)
     n = int(groups.max(initial=-1)) + 1
     size = n + int(clusters.max(initial=0)) + 1
-    graph = coo_matrix((np.ones(len(linked)), (groups[linked], n + clusters[linked])), shape=(size, size))
-    return connected_components(graph, directed=False)[1][groups].astype(np.int64)
+    graph = scipy.sparse.coo_matrix((np.ones(len(linked)), (groups[linked], n + clusters[linked])), shape=(size, size))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1][groups].astype(np.int64)
 
 
 def _by_draw(labels: pl.Series, units: Ints, spec: SplitSpec, seed: int) -> npt.NDArray[np.int8]:
