@@ -44,7 +44,7 @@ BANKING77: dict[str, Any] = {
     "checkpoint_steps": 100,
     "stopping": {"patience": 2},
 }
-CLINC150 = {**BANKING77, "top_layers": 16, "epochs": 3, "stopping": {"patience": 2, "rows": 600}}
+CLINC150 = {**BANKING77, "top_layers": 12, "epochs": 4, "batch_size": 64, "stopping": {"patience": 2, "rows": 600}}
 
 
 @dataclass(frozen=True)
