@@ -1,4 +1,7 @@
-"""Starts workers without their imports: `python -m assets.fork_server FD`, as `multiprocessing`'s fork server does.
+"""Starts workers without their imports: `python -m assets.fork_server FD`.
+
+`multiprocessing`'s fork server would import the caller's main module, so Dagster, into every worker and would not hand
+over the streams that Dagster captures.
 
 A process that has imported what a model needs, and computed nothing with it, forks one worker for each message on the
 socket FD: a worker's environment as JSON, with its standard output and error. It answers with the worker's exit code.

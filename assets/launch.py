@@ -44,8 +44,6 @@ class Workshop:
                     env=self.project.settings.environment(),
                     fork=shares_imports(stage, inputs, options),
                 )
-        except dg.DagsterExecutionInterruptedError:
-            raise
         except dg.DagsterError as error:
             raise dg.Failure(
                 f"the worker of stage {stage} ended before it was done ({error}). Killed by the system, it most likely "

@@ -1,5 +1,6 @@
 """What every scorer of written texts offers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -23,14 +24,14 @@ class Scorer(Protocol):
         """The figure of summed counts: [draws, columns] to [draws]."""
 
 
-class MeanScorer:
+class MeanScorer(ABC):
     """A scorer whose figure is the mean of one score a row."""
 
     columns = 2
 
+    @abstractmethod
     def score(self, row: str, truth: str, answer: str) -> float | None:
         """One row's score from 0 to 1; None where it cannot be scored."""
-        raise NotImplementedError
 
     def counts(self, row: str, truth: str, answer: str) -> Sequence[float] | None:
         """The score, and 1 for having been scored."""

@@ -1,6 +1,7 @@
 """The `quantize` block: in which formats the weights are shipped, and which of them is the candidate."""
 
 import re
+from abc import abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -18,14 +19,14 @@ class Scheme(Part):
     in nats a token. By default 0.05 for 16 bits, 0.1 for 8 and 0.75 for 4."""
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """What the artifact is called on scorecards."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """The name in a person's words."""
-        raise NotImplementedError
 
     @property
     def bits(self) -> int:

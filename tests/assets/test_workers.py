@@ -10,6 +10,7 @@ from dagster._core.errors import DagsterPipesExecutionError
 from assets.stages import shares_imports
 from assets.workers import fork_server
 from supply_chain.llama_cpp import FILE
+from supply_chain.store import Record, Stored
 
 
 def test_a_killed_fork_server_ends_its_step_and_the_next_one_starts_another() -> None:
@@ -18,11 +19,6 @@ def test_a_killed_fork_server_ends_its_step_and_the_next_one_starts_another() ->
     with pytest.raises(DagsterPipesExecutionError, match="the process that starts workers has ended"):
         server.perform(dict(os.environ))
     assert fork_server() is not server
-
-
-class Stored:
-    def __init__(self, path: Path):
-        self.path = path
 
 
 @pytest.mark.parametrize(
@@ -39,6 +35,8 @@ class Stored:
 def test_what_asks_a_hub_or_does_without_torch_starts_alone(
     stage: str, options: dict[str, Any], file: str | None, shared: bool, tmp_path: Path
 ) -> None:
+    inputs = {}
     if file:
         (tmp_path / file).touch()
-    assert shares_imports(stage, {"model": Stored(tmp_path)} if file else {}, options) is shared  # type: ignore[dict-item]
+        inputs["model"] = Stored("key", Record(), tmp_path, {}, "digest")
+    assert shares_imports(stage, inputs, options) is shared
