@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets import about, checks
 from assets.checks import checked
+from assets.declared import Declared
 from assets.formats import format_assets
 from assets.judging import evidence_assets
 from assets.launch import Workshop, explained
@@ -18,7 +19,7 @@ from assets.project import Project
 from assets.runs import tag_run
 from assets.shipping import shipping_assets
 from assets.succession import split_parts, succeeded
-from assets.wiring import FLAKY, Pipes, asset_of, ins_of, teacher_key_of
+from assets.wiring import FLAKY, asset_of, ins_of, teacher_key_of
 from supply_chain.data.curate import curate
 from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
@@ -31,13 +32,13 @@ from supply_chain.records import Artifact, Trained
 from supply_chain.trials import Searched, chosen
 
 
-def recipe_assets(recipe: Recipe, project: Project) -> list[dg.AssetsDefinition]:
+def recipe_assets(recipe: Recipe, project: Project) -> list[Declared]:
     """The assets of one recipe, in the order in which data flows."""
     rooms = (_data, _models, format_assets, evidence_assets, shipping_assets)
     return [asset for room in rooms for asset in room(recipe, project)]
 
 
-def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+def _data(recipe: Recipe, project: Project) -> Iterator[Declared]:
     store, settings = project.store, project.settings
 
     @asset_of(recipe, "data", kinds={"parquet"}, retry_policy=FLAKY, **checked(recipe, "curated_data"))
@@ -73,7 +74,7 @@ def _data(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
     yield from (curated_data, splits, data_card)
 
 
-def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+def _models(recipe: Recipe, project: Project) -> Iterator[Declared]:
     options = {"recipe": recipe.model_dump(mode="json")}
     taught = ["teacher"] if teacher_key_of(recipe) else []
     sought = ["search"] if recipe.search else []
@@ -92,10 +93,10 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
             retry_policy=FLAKY,
             op_tags=needs(recipe, project, "train"),
         )
-        def tried(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+        def tried(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
             """Trains with other values of `train`, measured on validation rows; a killed search goes on."""
             with explained():
-                shop = Workshop(project, context, pipes)
+                shop = Workshop(project, context)
                 stored = shop.make(Searched, search_key(job_of(inputs)), "search", inputs, options)
             return about.made(stored, about.searched(stored))
 
@@ -110,14 +111,14 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         retry_policy=FLAKY,
         op_tags=needs(recipe, project, "train"),
     )
-    def adapter(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+    def adapter(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         """What training learned (adapter or weights), in a worker process; a killed run resumes at its checkpoint.
 
         Values changed in the launchpad make an experiment: it is judged and registered, but promoted by no run.
         """
         with explained():
             check_extras(recipe)
-            shop, found = Workshop(project, context, pipes), inputs.pop("search", None)
+            shop, found = Workshop(project, context), inputs.pop("search", None)
             others = changes(recipe, context)
             own = changed(chosen(recipe, found.record) if found else recipe, others)
             job = replace(job_of(inputs), recipe=own)
@@ -131,10 +132,10 @@ def _models(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
         ins=ins_of(recipe, "base", "splits", "adapter", *taught),
         op_tags=needs(recipe, project, "load"),
     )
-    def merged_model(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+    def merged_model(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         """Full-precision weights that load alone: an adapter is merged into its base."""
         with explained():
-            shop = Workshop(project, context, pipes)
+            shop = Workshop(project, context)
             stored = shop.make(Artifact, merged_key(job_of(inputs), inputs["adapter"]), "merged", inputs, options)
         return about.made(stored, about.artifact(stored))
 

@@ -1,5 +1,9 @@
 """Wires recipes, base models and the fleet into one Dagster code location."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import dagster as dg
 
 from assets.automate import schedules, sensors
@@ -21,12 +25,11 @@ def build(project: Project) -> dg.Definitions:
     """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
     project.dagster_home()
     recipes, faulty = read_recipes(project)
-    taught = {r.train.teacher.base for r in recipes if isinstance(r.train, DistillTrain) and r.train.teacher.base}
-    bases = sorted({recipe.base for recipe in recipes} | taught)
-    assets = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
+    with _uncollected():
+        assets = [asset.definition() for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
         assets=[
-            *(base_asset(project.catalogue.get(name), project) for name in bases),
+            *(base_asset(project.catalogue.get(name), project) for name in bases_of(recipes)),
             *assets,
             *(faulty_asset(name, error) for name, error in faulty.items()),
             manifest_asset([recipe.name for recipe in recipes], project),
@@ -46,6 +49,25 @@ def read_recipes(project: Project) -> tuple[list[Recipe], dict[str, InvalidRecip
     """Recipes that load, and the faults of the others by file name."""
     around = project.catalogue.surroundings(project.settings.root, project.settings.recipes)
     return load_recipes(project.settings.recipes, around)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would walk thousands of definitions again and again and find none to drop:
+    a third of the time."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def bases_of(recipes: list[Recipe]) -> list[str]:
+    """The base models that recipes start from or learn from."""
+    taught = {r.train.teacher.base for r in recipes if isinstance(r.train, DistillTrain) and r.train.teacher.base}
+    return sorted({recipe.base for recipe in recipes} | taught)
 
 
 @dg.definitions

@@ -7,7 +7,7 @@ import dagster as dg
 from assets import about
 from assets.launch import Workshop, explained
 from assets.project import Project
-from assets.wiring import FLAKY, Pipes, base_key_of
+from assets.wiring import FLAKY, base_key_of
 from registry.generations import PublishedManifest
 from supply_chain.catalogue import BaseModelEntry
 from supply_chain.errors import InvalidRecipe
@@ -27,17 +27,23 @@ def base_asset(entry: BaseModelEntry, project: Project) -> dg.AssetsDefinition:
         kinds={"safetensors"},
         tags={"size": entry.size, "role": entry.role},
         description=f"{entry.name} ({entry.license}, {entry.parameters / 1e6:,.0f} million parameters).",
-        code_version=identity("base", 1, entry=entry)[:12],
+        code_version=base_version(entry),
         retry_policy=FLAKY,
+        required_resource_keys={"pipes"},
     )
-    def base_model(context: dg.AssetExecutionContext, pipes: Pipes) -> dg.MaterializeResult:
+    def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         with explained():
             options = {"base": entry.model_dump(mode="json")}
-            shop = Workshop(project, context, pipes)
+            shop = Workshop(project, context)
             stored = shop.make(BaseModelRecord, base_key(entry), "base", {}, options)
         return about.made(stored, about.base(stored))
 
     return base_model
+
+
+def base_version(entry: BaseModelEntry) -> str:
+    """What an edit of the entry changes."""
+    return identity("base", 1, entry=entry)[:12]
 
 
 def manifest_asset(recipes: list[str], project: Project) -> dg.AssetsDefinition:

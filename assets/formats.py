@@ -7,10 +7,11 @@ import dagster as dg
 
 from assets import about, checks
 from assets.checks import checked
+from assets.declared import Declared
 from assets.launch import Workshop, explained
 from assets.needs import needs
 from assets.project import Project
-from assets.wiring import Pipes, asset_of, ins_of, teacher_key_of
+from assets.wiring import asset_of, ins_of, teacher_key_of
 from supply_chain.identity import identity
 from supply_chain.job import Job
 from supply_chain.keys import parity_key, quantized_key
@@ -20,7 +21,7 @@ from supply_chain.store import Stored
 from supply_chain.unmerged import unmerged
 
 
-def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+def format_assets(recipe: Recipe, project: Project) -> Iterator[Declared]:
     """The artifacts of `quantize`, then what was checked of each."""
 
     beside = [] if len(recipe.candidates) == len(recipe.quantize) else ["adapter"]
@@ -36,11 +37,11 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
         op_tags=needs(recipe, project, "load"),
     )
     def artifacts(
-        context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, merged_model: Any, **more: Any
+        context: dg.AssetExecutionContext, base: Any, splits: Any, merged_model: Any, **more: Any
     ) -> dg.MaterializeResult:
         """The weights in every format of the recipe."""
         with explained():
-            job, shop = Job(recipe, base, splits, project.settings, project.store), Workshop(project, context, pipes)
+            job, shop = Job(recipe, base, splits, project.settings, project.store), Workshop(project, context)
             inputs = {"base": base, "splits": splits, "merged": merged_model}
             made = [
                 shop.make(Artifact, quantized_key(job, merged_model, s), "quantized", inputs, options(s.name))
@@ -60,7 +61,7 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
         op_tags=needs(recipe, project, "load"),
         **checked(recipe, "parity"),
     )
-    def parity(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+    def parity(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         """Each artifact against the training: tokens, template, stop token, weights and log-probabilities.
 
         A difference ends the run with the hop that made it, before anything is evaluated.
@@ -68,7 +69,7 @@ def format_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinit
         with explained():
             told = {name: inputs[name] for name in ("base", "splits", *taught)}
             job = Job(recipe, settings=project.settings, store=project.store, **told)
-            shop = Workshop(project, context, pipes)
+            shop = Workshop(project, context)
             made = []
             for scheme, artifact in zip(recipe.quantize, inputs["artifacts"], strict=True):
                 parts = {"adapter": inputs["adapter"], "merged": inputs["merged_model"], "artifact": artifact}

@@ -8,11 +8,12 @@ import dagster as dg
 from assets import about, checks
 from assets.checks import checked
 from assets.contest import contestants, memory, stock_runs
+from assets.declared import Declared
 from assets.launch import Workshop, explained
 from assets.needs import needs
 from assets.project import Project
 from assets.shown import WHOLE
-from assets.wiring import FLAKY, Pipes, asset_of, ins_of
+from assets.wiring import FLAKY, asset_of, ins_of
 from evals.choice import choose
 from evals.judgement import try_all
 from evals.report import render_report
@@ -26,7 +27,7 @@ from supply_chain.recipe.continual import Continued
 _LINEAGE = ("curated_data", "splits", "base", "adapter", "merged_model", "quantized_model", "scorecard", "decision")
 
 
-def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+def evidence_assets(recipe: Recipe, project: Project) -> Iterator[Declared]:
     """Answers to the test rows, and what follows from them."""
     store, settings = project.store, project.settings
 
@@ -38,12 +39,12 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
         retry_policy=FLAKY,
         op_tags=needs(recipe, project, "load"),
     )
-    def predictions(context: dg.AssetExecutionContext, pipes: Pipes, **inputs: Any) -> dg.MaterializeResult:
+    def predictions(context: dg.AssetExecutionContext, **inputs: Any) -> dg.MaterializeResult:
         """Every contestant's answers to the test rows, each from its stored bytes in a process of its own."""
         with explained():
             job = Job(recipe, inputs["base"], inputs["splits"], settings, store)
             made = (inputs["merged_model"], inputs["artifacts"], inputs["parity"])
-            answers = contestants(job, *made, Workshop(project, context, pipes))
+            answers = contestants(job, *made, Workshop(project, context))
         version = identity("predictions", 1, parts=[stored.digest for stored in answers])
         return dg.MaterializeResult(
             value=answers, metadata=about.predictions(answers), data_version=dg.DataVersion(version)
@@ -74,12 +75,12 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             **checked(recipe, "forgetting"),
         )
         def forgetting(
-            context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+            context: dg.AssetExecutionContext, base: Any, splits: Any, quantized_model: Any
         ) -> dg.MaterializeResult:
             """What the candidate and the champions before it answer to earlier test sets."""
             with explained():
                 job = Job(recipe, base, splits, settings, store)
-                stored = memory(job, quantized_model, Workshop(project, context, pipes))
+                stored = memory(job, quantized_model, Workshop(project, context))
             return about.made(stored, about.forgetting(stored), checks.forgotten(recipe, stored.record))
 
         yield forgetting
@@ -94,12 +95,12 @@ def evidence_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
             op_tags=needs(recipe, project, "load"),
         )
         def stock_tasks(
-            context: dg.AssetExecutionContext, pipes: Pipes, base: Any, splits: Any, quantized_model: Any
+            context: dg.AssetExecutionContext, base: Any, splits: Any, quantized_model: Any
         ) -> dg.MaterializeResult:
             """lm-eval's tasks on local data: the candidate's answers, and those of the base that it was made from."""
             with explained():
                 job = Job(recipe, base, splits, settings, store)
-                runs = stock_runs(job, quantized_model, Workshop(project, context, pipes))
+                runs = stock_runs(job, quantized_model, Workshop(project, context))
             version = identity("stock_tasks", 1, parts=[run.digest for run in runs])
             return dg.MaterializeResult(value=runs, metadata=about.stock(runs), data_version=dg.DataVersion(version))
 

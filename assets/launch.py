@@ -10,7 +10,6 @@ from dagster._core.pipes.client import PipesClientCompletedInvocation
 from assets.project import Project
 from assets.refs import Ref
 from assets.stages import shares_imports
-from assets.workers import WorkerClient
 from supply_chain.errors import SupplyChainError, Unreachable
 from supply_chain.store import Record, Stored
 
@@ -20,8 +19,8 @@ _SLOT = "worker"  # a file lock, not a Dagster pool: the system frees it when it
 class Workshop:
     """Makes a stored object in a worker process unless the store has it; one worker at a time on a machine."""
 
-    def __init__(self, project: Project, context: dg.AssetExecutionContext, pipes: WorkerClient):
-        self.project, self.context, self.pipes = project, context, pipes
+    def __init__(self, project: Project, context: dg.AssetExecutionContext):
+        self.project, self.context = project, context
 
     def make(
         self, kind: type[Record], key: str, stage: str, inputs: dict[str, Stored], options: dict[str, Any]
@@ -38,7 +37,7 @@ class Workshop:
         }
         try:
             with self.project.store.locked(_SLOT):
-                done = self.pipes.run(
+                done = self.context.resources.pipes.run(
                     context=self.context,
                     extras=extras,
                     env=self.project.settings.environment(),

@@ -1,15 +1,17 @@
 """What a run of a recipe would do, and why, without doing any of it."""
 
-from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any
+from graphlib import TopologicalSorter
+from typing import NamedTuple
 
 import dagster as dg
 
 from assets.about import SOURCE_VERSION
-from assets.automate import selection_of
-from assets.definitions import build
+from assets.chain import recipe_assets
+from assets.definitions import bases_of, read_recipes
+from assets.fleet import base_version
 from assets.project import Project
+from assets.wiring import base_key_of, teacher_key_of
 from supply_chain.data.source import locate
 from supply_chain.recipe import Recipe
 
@@ -38,27 +40,57 @@ def plan(recipe: Recipe, project: Project) -> list[Planned]:
 
 
 def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
-    """The plan of each recipe, by name; definitions and history are read once for all of them."""
+    """The plan of each recipe, by name; declarations and history are read once for all of them."""
     project.dagster_home()
-    graph = build(project).resolve_asset_graph()
-    order = [key for level in graph.toposorted_asset_keys_by_level for key in sorted(level)]
+    nodes = _nodes(read_recipes(project)[0], project)
+    orders = {recipe.name: _order(recipe, nodes) for recipe in recipes}
     with dg.DagsterInstance.get() as instance:
-        records = instance.get_asset_records(order)
+        records = instance.get_asset_records(sorted(set().union(*orders.values())))
     made = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}
-    return {recipe.name: _plan(recipe, project, graph, order, made) for recipe in recipes}
+    return {recipe.name: _plan(orders[recipe.name], nodes, project, made) for recipe in recipes}
 
 
-def _plan(recipe: Recipe, project: Project, graph: Any, order: list[dg.AssetKey], all_made: Made) -> list[Planned]:
-    wanted = selection_of(recipe).resolve(graph)
+class _Node(NamedTuple):
+    code_version: str
+    parents: list[dg.AssetKey]
+    recipe: Recipe | None = None
+
+
+def _nodes(recipes: list[Recipe], project: Project) -> dict[dg.AssetKey, _Node]:
+    """Every asset of the project but the manifest. Dagster's definitions, which are slow to make, say the same."""
+    own = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
+    bases = {base_key_of(name): _Node(base_version(project.catalogue.get(name)), []) for name in bases_of(recipes)}
+    return bases | {asset.key: _Node(asset.code_version, asset.parents, asset.recipe) for asset in own}
+
+
+def _order(recipe: Recipe, nodes: dict[dg.AssetKey, _Node]) -> list[dg.AssetKey]:
+    """What a run of the recipe makes, as data flow: `selection_of` without Dagster's definitions."""
+    teacher = teacher_key_of(recipe)
+    due = [base_key_of(recipe.base), *([teacher] if teacher else []), *(k for k in nodes if k.path[0] == recipe.name)]
+    graph: dict[dg.AssetKey, list[dg.AssetKey]] = {}
+    while due:
+        key = due.pop()
+        if key not in graph:
+            graph[key] = nodes[key].parents
+            due += graph[key]
+    sorter, order = TopologicalSorter(graph), list[dg.AssetKey]()
+    sorter.prepare()
+    while sorter.is_active():
+        level = sorted(sorter.get_ready())
+        order += level
+        sorter.done(*level)
+    return order
+
+
+def _plan(order: list[dg.AssetKey], nodes: dict[dg.AssetKey, _Node], project: Project, all_made: Made) -> list[Planned]:
     found: dict[dg.AssetKey, Planned] = {}
     for key in order:
-        if key in wanted:
-            node, made = graph.get(key), all_made.get(key)
-            why = _why(made, node.code_version, [found[parent] for parent in node.parent_keys if parent in found])
-            if why is None and key.path[-1] == "curated_data":
-                why = _new_source(made, recipe, project)
-            known = made is not None and made.asset_materialization is not None
-            found[key] = Planned(key.to_user_string(), why or _newer(made, node.parent_keys, all_made), known)
+        node, made = nodes[key], all_made.get(key)
+        why = _why(made, node.code_version, [found[parent] for parent in node.parents])
+        if why is None and node.recipe and key.path[-1] == "curated_data":
+            why = _new_source(made, node.recipe, project)
+        known = made is not None and made.asset_materialization is not None
+        found[key] = Planned(key.to_user_string(), why or _newer(made, node.parents, all_made), known)
     return list(found.values())
 
 
@@ -79,7 +111,7 @@ def _new_source(made: dg.EventLogEntry | None, recipe: Recipe, project: Project)
     return None if last is not None and last.value == now else "the source's bytes changed"
 
 
-def _newer(made: dg.EventLogEntry | None, parents: Set[dg.AssetKey], all_made: Made) -> str | None:
+def _newer(made: dg.EventLogEntry | None, parents: list[dg.AssetKey], all_made: Made) -> str | None:
     assert made is not None
     assert made.asset_materialization is not None
     tags = made.asset_materialization.tags or {}

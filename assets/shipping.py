@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets import about
 from assets.checks import gate_results
+from assets.declared import Declared
 from assets.launch import explained
 from assets.launchpad import experiment
 from assets.project import Project
@@ -26,7 +27,7 @@ def check_name(name: str) -> str:
     return "gate_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
-def shipping_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefinition]:
+def shipping_assets(recipe: Recipe, project: Project) -> Iterator[Declared]:
     """What passed is promoted; what a person decides waits, and no run fails for it."""
     store, settings = project.store, project.settings
     key = dg.AssetKey([recipe.name, "registered_model"])
@@ -73,7 +74,7 @@ def shipping_assets(recipe: Recipe, project: Project) -> Iterator[dg.AssetsDefin
         recipe,
         "route",
         kinds={"mlflow"},
-        deps=[registered_model],
+        deps=[key],
         output_required=False,
         ins=ins_of(recipe, *_EVIDENCE),
         freshness_policy=dg.FreshnessPolicy.time_window(timedelta(days=days)) if days else None,

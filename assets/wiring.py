@@ -1,20 +1,16 @@
 """What the assets of a recipe are called, which of them each one reads, and what the Dagster UI shows of all."""
 
-import inspect
 import re
 from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 
-from assets.shown import WHOLE, shown, value_at
-from assets.workers import WorkerClient
-from supply_chain.identity import identity
+from assets.declared import Declared
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.distill import DistillTrain
 from supply_chain.recipe.preference import PreferenceTrain
 
-Pipes = dg.ResourceParam[WorkerClient]
 FLAKY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """For steps that ask something outside; only errors that the next try may not meet are retried, see `launch`."""
 
@@ -24,28 +20,14 @@ def base_key_of(name: str) -> dg.AssetKey:
     return dg.AssetKey(["base_models", name.replace("-", "_").replace(".", "_")])
 
 
-def asset_of(recipe: Recipe, *parts: str, **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    """Makes one of a recipe's assets of a function; its docstring and `parts` of the recipe (`data.split`) describe it.
+def asset_of(recipe: Recipe, *parts: str, **options: Any) -> Callable[[Callable[..., Any]], Declared]:
+    """Declares a function as one of a recipe's assets, which is called as it is; `options` as `Declared` has them."""
 
-    An edit of these parts shows the asset as stale. Dagster looks at a function some twenty times: what it would find
-    out each time is told it once, since hundreds of recipes are read before the UI is there.
-    """
+    def declared(function: Callable[..., Any]) -> Declared:
+        name = options.pop("name", function.__name__)
+        return Declared(recipe, name, function, parts, tags=tags_of(recipe), **options)
 
-    def made(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        says = f"{inspect.cleandoc(function.__doc__ or '')}{shown(recipe, parts)}"
-        function.__doc__, function.__signature__ = None, inspect.signature(function)  # type: ignore[attr-defined]
-        return dg.asset(
-            key_prefix=recipe.name,
-            group_name=recipe.name,
-            owners=[recipe.owner],
-            tags=tags_of(recipe),
-            code_version=identity("asset", 1, parts=[value_at(recipe, part) for part in parts if part != WHOLE])[:12],
-            description=says,
-            dagster_type=dg.Any,
-            **options,
-        )(function)
-
-    return made
+    return declared
 
 
 def tags_of(recipe: Recipe) -> dict[str, str]:
@@ -73,7 +55,7 @@ def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
     return base_key_of(teacher.base) if teacher.base else dg.AssetKey([str(teacher.recipe), "merged_model"])
 
 
-def ins_of(recipe: Recipe, *names: str) -> dict[str, dg.AssetIn]:
-    """Inputs by name: `base` and `teacher` come from elsewhere, the others are this recipe's own."""
+def ins_of(recipe: Recipe, *names: str) -> dict[str, dg.AssetKey]:
+    """Keys of inputs by name: `base` and `teacher` come from elsewhere, the others are this recipe's own."""
     keys = {"base": base_key_of(recipe.base), "teacher": teacher_key_of(recipe)}
-    return {name: dg.AssetIn(keys.get(name) or dg.AssetKey([recipe.name, name])) for name in names}
+    return {name: keys.get(name) or dg.AssetKey([recipe.name, name]) for name in names}

@@ -1,14 +1,18 @@
 """A student's line to its teacher is a real one: in the graph, in a run's selection and in the worker."""
 
+import shutil
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from assets.about import SOURCE_VERSION
 from assets.automate import selection_of
 from assets.definitions import build
+from assets.plan import plan
 from assets.project import Project
 from assets.run import latest, run_recipe
+from supply_chain.data.source import locate
 from supply_chain.recipe import Recipe, load_recipe
 
 HEAD = "train: {method: head, tune: full, max_steps: 4, batch_size: 8, max_tokens: 64}"
@@ -37,6 +41,35 @@ def test_the_teachers_weights_are_an_input_of_the_students(project: Project) -> 
     run = {key.to_user_string() for key in selection_of(student).resolve(graph)}
     assert {"tiny_reviews/adapter", "tiny_reviews/merged_model", "small_reviews/champion"} <= run
     assert not {"tiny_reviews/quantized_model", "tiny_reviews/champion"} & run
+    planned = [one.asset for one in plan(student, project)]
+    assert len(planned) == len(run) and set(planned) == run
+    for key in map(dg.AssetKey.from_user_string, planned):
+        before = [parent.to_user_string() for parent in graph.get(key).parent_keys]
+        assert all(planned.index(parent) < planned.index(key.to_user_string()) for parent in before)
+
+
+def test_a_plan_looks_at_the_teachers_own_source(project: Project) -> None:
+    student, data = student_of(project), project.settings.root / "data"
+    shutil.copy(data / "tiny_reviews.csv", data / "others.csv")
+    path = project.settings.recipes / "tiny_reviews.yaml"
+    path.write_text(path.read_text().replace("tiny_reviews.csv", "others.csv"))
+    everything_is_made(project, locate(student.data.source, project.settings.downloads, project.settings.root).version)
+    assert {one.why for one in plan(student, project)} == {None}
+    (data / "others.csv").write_text((data / "others.csv").read_text() + "one more good sentence,positive,r99\n")
+    changed = {one.asset: one.why for one in plan(student, project) if one.why}
+    assert changed["tiny_reviews/curated_data"] == "the source's bytes changed"
+    assert changed["small_reviews/adapter"] == "follows merged_model"
+    assert "small_reviews/curated_data" not in changed
+
+
+def everything_is_made(project: Project, version: str) -> None:
+    project.dagster_home()
+    graph = build(project).resolve_asset_graph()
+    with dg.DagsterInstance.get() as instance:
+        for key in graph.get_all_asset_keys():
+            tags = {"dagster/code_version": str(graph.get(key).code_version), "dagster/data_version": "1"}
+            event = dg.AssetMaterialization(key, metadata={SOURCE_VERSION: version}, tags=tags)
+            instance.report_runless_asset_event(event)
 
 
 @pytest.mark.parametrize(
