@@ -37,7 +37,7 @@ litellm: ## LiteLLM's proxy in an environment of its own (it asks for another hu
 	.litellm/bin/pip install -q 'litellm[proxy]==1.106.2' numpy safetensors rfc8785 fsspec filelock pydantic-settings cronsim scipy
 
 ui: setup ## open the assets and runs in the Dagster UI on port 3000
-	DAGSTER_HOME=$$($(PYTHON) -m assets.project) $(VENV)/bin/dagster dev -w workspace.yaml
+	$(VENV)/bin/supply-chain ui
 
 docs: setup ## build the documentation site into .site
 	$(PIP) -q -c constraints.txt -e '.[docs]'

@@ -82,7 +82,3 @@ class Project:
             write_atomically(folder / "dagster.yaml", _DAGSTER_YAML)
         os.environ["DAGSTER_HOME"] = str(folder)
         return folder
-
-
-if __name__ == "__main__":
-    print(Project.here().dagster_home())  # noqa: T201 (for `make ui`)

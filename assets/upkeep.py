@@ -1,4 +1,4 @@
-"""Commands around a project: start a recipe, ask what a run would do, look at the machine, make room."""
+"""Commands around a project: start a recipe, ask what a run would do, open the UI, look at the machine, make room."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from supply_chain.errors import InvalidInput
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    for command in (init, explain, doctor, clean):
+    for command in (init, explain, ui, doctor, clean):
         app.command()(command)
 
 
@@ -48,6 +48,17 @@ def explain(recipe: AnyName = None, as_json: Json = False) -> None:
         return
     for name, planned in found.items():
         show_plan(name, planned, out)
+
+
+def ui(
+    host: Annotated[str, typer.Option(help="Address to listen at; Dagster asks nobody for a password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+) -> None:
+    """Open the assets and runs in the Dagster UI, with the daemon of schedules and sensors; edited recipes appear."""
+    from assets.project import Project
+    from assets.ui import serve
+
+    raise typer.Exit(serve(Project.here(), host, port))
 
 
 def doctor(as_json: Json = False) -> None:
