@@ -23,7 +23,7 @@ $(STAMP): constraints.txt pyproject.toml
 	touch $@
 
 $(EXTRAS): $(STAMP)
-	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint,gguf,compressed-tensors,onnx]'
+	$(PIP) -q -c constraints.txt -e '.[dev,pii,noise,language,sql,endpoint,gguf,compressed-tensors,onnx,mlx]'
 	touch $@
 
 run: setup ## run a recipe's chain (RECIPE=review_sentiment)

@@ -17,6 +17,7 @@ from supply_chain.formats.calibration import calibration_prompts, calibration_ro
 from supply_chain.formats.gguf import FILE as GGUF
 from supply_chain.formats.gguf import write_gguf
 from supply_chain.formats.integers import write_integers
+from supply_chain.formats.mlx import write_mlx
 from supply_chain.formats.onnx import write_onnx
 from supply_chain.hub import chat_template_digest, tokenizer_digest
 from supply_chain.inference import keep_packed_weights_apart, model_class
@@ -24,7 +25,7 @@ from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.opening import open_artifact, serving_compute
-from supply_chain.recipe.quantize import Adapter, BnbNf4, Gguf, Integers, Onnx, Quantize
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Gguf, Integers, Mlx, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
@@ -78,6 +79,9 @@ def quantize(job: Job, merged: Stored[Artifact], scheme: Quantize) -> Stored[Art
         elif isinstance(scheme, Onnx):
             write_onnx(source, folder, scheme)
             libraries = ["onnxruntime"]
+        elif isinstance(scheme, Mlx):
+            write_mlx(source, folder, scheme)
+            libraries = ["mlx-lm"]
         else:
             rows = calibration_rows(job, read_split(job.splits.verify(), "train"), scheme.calibration_rows)
             tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)

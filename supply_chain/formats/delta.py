@@ -122,9 +122,10 @@ def _factors(name: str, full: Weights, norms: Weights) -> torch.Tensor | float:
 def _dequantized(folder: Path, loaded: Loaded, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
     """Each named matrix as the artifact's runtime multiplies with it, in float32."""
     if loaded.native:
-        from supply_chain.formats import gguf, onnx  # noqa: PLC0415
+        from supply_chain.formats import gguf, mlx, onnx  # noqa: PLC0415
 
-        yield from (onnx if (folder / onnx.FILE).exists() else gguf).read_matrices(folder, names)
+        read = onnx if (folder / onnx.FILE).exists() else gguf if (folder / gguf.FILE).exists() else mlx
+        yield from read.read_matrices(folder, names)
         return
     from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415
 

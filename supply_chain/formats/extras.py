@@ -12,6 +12,7 @@ _LIBRARIES = {
     "gguf": ("cyllama", "cyllama.llama.llama_cpp"),
     "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
     "onnx": ("onnxruntime-genai", "onnxruntime"),
+    "mlx": ("mlx-lm", "mlx_lm"),
 }
 """By extra: the distribution, and the module that is used of it."""
 

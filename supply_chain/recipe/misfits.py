@@ -7,6 +7,7 @@ from supply_chain.recipe.data import DataSpec, Task
 from supply_chain.recipe.endpoint import GENERALIST, JUDGE, closed_to
 from supply_chain.recipe.evaluate import ROW_NAMES, Evaluate, SliceSpec
 from supply_chain.recipe.expression import condition
+from supply_chain.recipe.quantize import NATIVE
 from supply_chain.recipe.tasks import METRICS
 
 
@@ -65,7 +66,7 @@ def stock_faults(evaluate: Evaluate, gated: Iterable[str], headed: bool, served:
     found = [f"evaluate.tasks: {name} stands twice" for name in {*names} if names.count(name) > 1]
     if names and headed:
         found.append("evaluate.tasks are answered in words, and this recipe trains a head that has none")
-    native = [scheme for scheme in served if scheme in {"gguf", "onnx"}] if names else []
+    native = [scheme for scheme in served if scheme in NATIVE] if names else []
     found += [f"evaluate.tasks run on transformers' formats, and the candidate may be {one}" for one in native]
     for gate in gated:
         if gate.partition(".")[0] not in names:

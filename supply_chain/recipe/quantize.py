@@ -208,7 +208,32 @@ class Onnx(Scheme):
         return "onnx"
 
 
-Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Adapter, Field(discriminator="scheme")]
+class Mlx(Scheme):
+    """4 bits for Apple silicon, run by mlx-lm; needs `pip install '.[mlx]'`."""
+
+    scheme: Literal["mlx"]
+    group_size: Literal[32, 64, 128] = 64
+    """Weights that share a scale and an offset; it divides every layer's inputs."""
+
+    @property
+    def name(self) -> str:
+        """`mlx`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """4-bit (MLX)."""
+        return "Specialist, 4-bit (MLX)"
+
+    @property
+    def extra(self) -> str:
+        """`mlx`."""
+        return "mlx"
+
+
+NATIVE = ("gguf", "onnx", "mlx")
+"""Schemes whose runtime is another than transformers: it reads models that write words."""
+Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Mlx | Adapter, Field(discriminator="scheme")]
 
 
 def _choice(value: str) -> str:
@@ -240,6 +265,6 @@ def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "
             "take bnb-nf4, or train with lora, qlora or full"
             for s in schemes
-            if s.scheme in ("gguf", "onnx")
+            if s.scheme in NATIVE
         ]
     return found

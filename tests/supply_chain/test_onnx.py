@@ -1,97 +1,19 @@
-"""An ONNX artifact computes what its weights say, reuses its cache rightly, and passes for the trained model alone."""
+"""What onnxruntime-genai's builder refuses, and files that onnxruntime refuses, are said clearly."""
 
 import json
 import shutil
-import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from supply_chain.answer import Answerer
-from supply_chain.artifacts import merge
 from supply_chain.errors import CorruptData, InvalidInput
-from supply_chain.formats.onnx import read_matrices, write_onnx
-from supply_chain.generation import write
-from supply_chain.inference import load
-from supply_chain.loaded import Loaded
+from supply_chain.formats.onnx import write_onnx
 from supply_chain.onnx_model import open_onnx
-from supply_chain.parity import Line, findings
-from supply_chain.prompt import Renderer
-from supply_chain.recipe.prompt import PlainPrompt
 from supply_chain.recipe.quantize import Onnx
-from supply_chain.records import Compute
-from supply_chain.scoring import LabelScorer
-from tests.supply_chain.faults import answers_here_and_away, scaled_adapter, tiny_lines
 
 pytest.importorskip("onnxruntime_genai", reason="needs '.[onnx]'")
-TEXTS = ["the phone is great, 12345 times", "awful «ünïcode» 日本 🙂 <|im_end|> x", "a b  c\n\n d"]
-LABELS = ["negative", "neutral", "positive"]
-ANSWERS = {"negative": "negative phone", "neutral": "neutral screen", "positive": "positive"}
 SCHEME = Onnx(scheme="onnx")
-
-
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Line:
-    return tiny_lines(tmp_path_factory.mktemp("lines"), tiny_model, schemes={"onnx": SCHEME})[0]
-
-
-@pytest.fixture(scope="module")
-def folder(line: Line) -> Path:
-    return line.artifact.path
-
-
-def as_torch(folder: Path, merged: Path, compute: Compute) -> Loaded:
-    """The model in torch with the weights that the ONNX file holds."""
-    found = load(merged, compute)
-    names = [name for name, _ in found.model.named_parameters() if name.endswith("_proj.weight")]
-    stored = dict(read_matrices(folder, [*names, "lm_head.weight"]))
-    head = stored.pop("lm_head.weight")
-    found.model.get_output_embeddings().matrix.copy_(head)
-    for name, weight in {**stored, "model.embed_tokens.weight": head}.items():
-        found.model.get_parameter(name).data = weight
-    return found
-
-
-def test_it_computes_what_its_weights_say(line: Line, folder: Path, compute: Compute) -> None:
-    merged = line.merged.path
-    own, same, full = open_onnx(folder, 1), as_torch(folder, merged, compute), load(merged, compute)
-    found = []
-    for loaded in (own, same, full):
-        renderer = Renderer.of(PlainPrompt(answers=ANSWERS), LABELS, loaded.tokenizer)
-        found.append([x for row in LabelScorer(loaded, renderer).likelihoods(TEXTS) for x in row])
-    assert found[0] == pytest.approx(found[1], abs=0.05)  # activations are rounded to 8 bits
-    assert found[0] == pytest.approx(found[2], abs=0.5) and found[0] != pytest.approx(found[2], abs=1e-4)
-
-
-def test_the_cache_of_an_earlier_context_changes_nothing(folder: Path) -> None:
-    contexts = [[5, 9, 70, 33, 8], [5, 9, 70, 33, 8], [5, 9, 12], [5, 9, 70, 33, 8, 61, 7], [4]]
-    answers = [[40, 41, 42], [40, 41], [40], [50, 41, 42]]
-    model = open_onnx(folder, 1).model
-    for context in contexts:
-        cold = open_onnx(folder, 1).model.branch(context, answers)
-        assert model.branch(context, answers) == pytest.approx(cold, abs=1e-4)
-
-
-def written_by(loaded: Loaded, ids: list[int]) -> tuple[list[float], list[int]]:
-    tokens: list[int] = []
-
-    def told(written: list[int]) -> bool:
-        tokens[:] = written
-        return False
-
-    return loaded.model.write(ids, 5, loaded.tokenizer.eos_token_id, told, lambda scores: int(scores.argmax())), tokens
-
-
-def test_what_it_writes_is_as_likely_as_it_says(folder: Path) -> None:
-    loaded = open_onnx(folder, 1)
-    for text, written in zip(TEXTS, write(loaded, TEXTS, 5, lambda text: False), strict=True):
-        ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-        likelihoods, tokens = written_by(loaded, ids)
-        assert loaded.model.branch(ids, [tokens]) == pytest.approx([sum(likelihoods)], abs=0.02)
-        assert (written.text, written.likelihood) == (loaded.tokenizer.decode(tokens), pytest.approx(sum(likelihoods)))
 
 
 def test_what_the_builder_does_not_take_is_said(
@@ -107,32 +29,8 @@ def test_what_the_builder_does_not_take_is_said(
         write_onnx(tiny_model, tmp_path, SCHEME)
 
 
-def test_a_damaged_file_is_corrupt_data(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "copy")
-    (tmp_path / "copy/model.onnx").write_bytes(b"onnx")
+def test_a_damaged_file_is_corrupt_data(tiny_model: Path, tmp_path: Path) -> None:
+    write_onnx(tiny_model, tmp_path, SCHEME)
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
     with pytest.raises(CorruptData, match="holds no model that onnxruntime can load"):
-        open_onnx(tmp_path / "copy", 1)
-
-
-def test_a_clean_build_passes_and_half_of_the_training_does_not(line: Line) -> None:
-    assert [f.sentence for f in findings(line) if not f.passed] == []
-    assert line.artifact.record.runtime.startswith("onnxruntime ")
-    trained = scaled_adapter(line, 2.0)
-    more = replace(line, trained=trained, merged=merge(line.job, trained))
-    found = {f.name: f for f in findings(more)}
-    assert not found["fine-tune"].passed and found["fine-tune"].measured == pytest.approx(0.5, abs=0.1)
-
-
-def test_copied_files_answer_as_before_when_the_store_is_gone(line: Line, tmp_path: Path) -> None:
-    before, after = answers_here_and_away(line, tmp_path)
-    assert after == before
-
-
-def test_copied_files_answer_alone_as_before(line: Line, tmp_path: Path) -> None:
-    texts = [row.text for row in line.rows[:5]]
-    own: Any = Answerer(line.artifact.path)
-    before = [json.dumps(own.answer([text])[0].__dict__) for text in texts]
-    shutil.copytree(line.artifact.path, tmp_path / "elsewhere")
-    command = [sys.executable, "-m", "supply_chain.answer", str(tmp_path / "elsewhere")]
-    told = subprocess.run(command, input="\n".join(texts), capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines() == before
+        open_onnx(tmp_path, 1)
