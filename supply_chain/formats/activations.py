@@ -13,7 +13,8 @@ import torch
 
 from supply_chain.errors import InvalidInput
 
-_FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Models whose norms, projections and residual stream stand where they are expected."""
 _SHARES = tuple(step / 10 for step in range(11))
 
 Rounding = Callable[[torch.Tensor], torch.Tensor]
@@ -26,8 +27,8 @@ def weigh_channels(model: Any, moments: dict[str, torch.Tensor], rounded: Roundi
     down-projection in the rows of the up-projection. Raises InvalidInput for a model of another build.
     """
     family = model.config.model_type
-    if family not in _FAMILIES:
-        raise InvalidInput(f"quantize: awq knows {', '.join(_FAMILIES)}, found {family}: take gptq or another scheme")
+    if family not in FAMILIES:
+        raise InvalidInput(f"quantize: awq knows {', '.join(FAMILIES)}, found {family}: take gptq or another scheme")
     names = {id(module): name for name, module in model.named_modules()}
     for block in model.get_decoder().layers:
         attention, words = block.self_attn, block.mlp

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
+from supply_chain.formats.rotation import Rotation, norm_of, rotation_of
 from supply_chain.loaded import Loaded
 
 _LAYERS = 12
@@ -85,8 +86,10 @@ def fine_tune_share(base: Path, merged: Path, folder: Path, loaded: Loaded, weig
     """The share of (merged - base) in an artifact, over the layers that training moved most; None without any.
 
     Where channels were `weighed` (AWQ), the norms tell by how much; layers whose factors they do not tell are left out.
+    Turned weights (QuaRot) are turned back.
     """
     whole, full, norms = Weights(base), Weights(merged), Weights(folder) if weighed else None
+    turn = rotation_of(folder)
     shared = [n for n in full.places if n in whole and n.endswith("_proj.weight")]
     shared = [n for n in shared if not (weighed and n.endswith(_UNTOLD))]
     moved = {n: _moved(whole, full, n) for n in shared}
@@ -97,6 +100,7 @@ def fine_tune_share(base: Path, merged: Path, folder: Path, loaded: Loaded, weig
         before, after = whole.get(name), full.get(name)
         change = after - before
         own = own * _factors(name, full, norms) if norms else own  # noqa: PLW2901
+        own = _turned_back(name, own, turn, full) if turn else own  # noqa: PLW2901
         along += float(((own - before) * change).sum())
         length += float(change.square().sum())
         error += float((own - after).square().sum())
@@ -117,6 +121,14 @@ def _factors(name: str, full: Weights, norms: Weights) -> torch.Tensor | float:
     norm = f"{block}.{'input_layernorm' if layer == 'self_attn' else 'post_attention_layernorm'}.weight"
     before = full.get(norm)
     return torch.where(before != 0, norms.get(norm) / before, 1.0)
+
+
+def _turned_back(name: str, own: torch.Tensor, turn: Rotation, full: Weights) -> torch.Tensor:
+    """A matrix of turned weights as it stands in `full`."""
+    layer = name.removesuffix(".weight")
+    found, norm = turn.back().turned(layer, own).float(), norm_of(layer)
+    factors = full.get(f"{norm}.weight") if norm else torch.ones(1)
+    return found / torch.where(factors != 0, factors, 1.0)
 
 
 def _dequantized(folder: Path, loaded: Loaded, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:

@@ -2,13 +2,14 @@
 read it.
 
 A weight is its code times its group's scale. Scales are chosen by search, codes by rounding or by GPTQ
-(`compensate.py`); for AWQ, channels are weighed first (`activations.py`).
+(`compensate.py`); for AWQ, channels are weighed first (`activations.py`), for QuaRot turned (`rotation.py`).
 """
 
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -18,8 +19,9 @@ from supply_chain.compensate import compensated, second_moments
 from supply_chain.errors import InvalidInput
 from supply_chain.formats.activations import weigh_channels
 from supply_chain.formats.extras import needed
+from supply_chain.formats.rotation import rotate
 from supply_chain.inference import model_class
-from supply_chain.recipe.quantize import Awq, Integers
+from supply_chain.recipe.quantize import Awq, Integers, Quarot
 
 _GROUPS = (128, 64, 32)
 _SHARES = {4: tuple(1 - step / 20 for step in range(11)), 8: (1.0,)}
@@ -38,6 +40,8 @@ def write_integers(source: Path, folder: Path, scheme: Integers, prompts: Sequen
     model = model_class(source).from_pretrained(
         source, dtype=torch.bfloat16, device_map=device, local_files_only=True, use_safetensors=True
     )
+    if isinstance(scheme, Quarot):
+        rotate(model, folder)
     layers = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and name not in _HEADS}
     size = group_size(scheme, [layer.in_features for layer in layers.values()])
     found = second_moments(model.eval(), prompts) if prompts else {}
@@ -46,7 +50,10 @@ def write_integers(source: Path, folder: Path, scheme: Integers, prompts: Sequen
     if isinstance(scheme, Awq):
         weigh_channels(model, moments, lambda weight: nearest(weight, size, scheme.bits))
     state, tensors = model.state_dict(), dict[str, torch.Tensor]()
-    for name, tensor in _stored(source):
+    stored = dict(_stored(source))
+    if not model.config.tie_word_embeddings and "lm_head.weight" in state:
+        stored.setdefault("lm_head.weight", state["lm_head.weight"])
+    for name, tensor in stored.items():
         layer, kind = name.rpartition(".")[::2]
         if layer in layers and kind == "weight":
             parts = _packed(layers[layer].weight.data, moments.get(layer), scheme, size)
@@ -54,7 +61,7 @@ def write_integers(source: Path, folder: Path, scheme: Integers, prompts: Sequen
         else:
             tensors[name] = state.get(name, tensor).cpu().contiguous()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _configure(source, folder, scheme.bits, size, [name for name in _HEADS if hasattr(model, name)])
+    _configure(source, folder, model, scheme.bits, size)
 
 
 def group_size(scheme: Integers, inputs: Sequence[int]) -> int:
@@ -144,7 +151,7 @@ def _stored(source: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, file.get_tensor(name)
 
 
-def _configure(source: Path, folder: Path, bits: int, size: int, ignored: list[str]) -> None:
+def _configure(source: Path, folder: Path, model: Any, bits: int, size: int) -> None:
     weights = {
         "num_bits": bits,
         "type": "int",
@@ -158,10 +165,11 @@ def _configure(source: Path, folder: Path, bits: int, size: int, ignored: list[s
         "format": "pack-quantized",
         "quantization_status": "compressed",
         "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
-        "ignore": ignored,
+        "ignore": [name for name in _HEADS if hasattr(model, name)],
     }
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    text = json.dumps({**config, "quantization_config": told}, indent=2, sort_keys=True)
+    config |= {"quantization_config": told, "tie_word_embeddings": model.config.tie_word_embeddings}
+    text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text, encoding="utf-8")
     if (source / "generation_config.json").exists():
         shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")

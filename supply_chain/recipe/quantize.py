@@ -142,6 +142,17 @@ class Awq(Integers):
         return "Specialist, 4-bit (AWQ)"
 
 
+class Quarot(Gptq):
+    """GPTQ after rotations that become part of the weights (Ashkboos et al. 2024, arXiv:2404.00456)."""
+
+    scheme: Literal["quarot"]  # type: ignore[assignment]
+
+    @property
+    def title(self) -> str:
+        """4-bit (QuaRot)."""
+        return "Specialist, 4-bit (QuaRot)"
+
+
 class Int8(Integers):
     """8 bits, each weight rounded to its nearest code unless there are calibration rows."""
 
@@ -233,7 +244,7 @@ class Mlx(Scheme):
 
 NATIVE = ("gguf", "onnx", "mlx")
 """Schemes whose runtime is another than transformers: it reads models that write words."""
-Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Int8 | Onnx | Mlx | Adapter, Field(discriminator="scheme")]
+Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Quarot | Int8 | Onnx | Mlx | Adapter, Field(discriminator="scheme")]
 
 
 def _choice(value: str) -> str:

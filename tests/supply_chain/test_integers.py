@@ -18,7 +18,7 @@ from supply_chain.formats.activations import weigh_channels
 from supply_chain.formats.integers import group_size, nearest, write_integers
 from supply_chain.inference import load
 from supply_chain.parity import Line, check_parity, findings
-from supply_chain.recipe.quantize import Awq, Gptq, Int8, Integers
+from supply_chain.recipe.quantize import Awq, Gptq, Int8, Integers, Quarot
 from supply_chain.records import Compute
 from tests.supply_chain.faults import FAULTS, answers_here_and_away, tiny_lines
 
@@ -26,6 +26,7 @@ pytest.importorskip("compressed_tensors", reason="needs '.[compressed-tensors]'"
 SCHEMES: dict[str, Integers] = {
     "gptq": Gptq(scheme="gptq", calibration_rows=16),
     "awq": Awq(scheme="awq", calibration_rows=16),
+    "quarot": Quarot(scheme="quarot", calibration_rows=16),
     "int8": Int8(scheme="int8"),
 }
 PROMPTS = [[i * 7 % 250, i, 2 * i, 3, i + 9] for i in range(1, 40)]
@@ -60,7 +61,8 @@ def test_transformers_reads_what_the_format_says(tmp_path: Path, tiny_model: Pat
     assert (told["format"], told["ignore"]) == ("pack-quantized", ["lm_head"])
     assert told["config_groups"]["group_0"]["weights"]["group_size"] == 64
     kept = load_file(tiny_model / "model.safetensors")["model.embed_tokens.weight"]
-    assert torch.equal(load_file(tmp_path / "model.safetensors")["model.embed_tokens.weight"], kept)
+    same = torch.equal(load_file(tmp_path / "model.safetensors")["model.embed_tokens.weight"], kept)
+    assert same == (name != "quarot") == own.config.tie_word_embeddings
 
 
 def test_int8_is_off_by_half_a_step_at_most(tmp_path: Path, tiny_model: Path) -> None:
@@ -142,7 +144,7 @@ def test_a_clean_build_passes_every_check(lines: dict[str, Line], scheme: str) -
     assert len(record.calibration) == (0 if scheme == "int8" else 16)
 
 
-@pytest.mark.parametrize("scheme", ["gptq", "awq"])
+@pytest.mark.parametrize("scheme", ["gptq", "awq", "quarot"])
 @pytest.mark.parametrize("name", ["quantized from the wrong checkpoint", "quantized from an earlier checkpoint"])
 def test_another_checkpoint_is_refused(lines: dict[str, Line], name: str, scheme: str) -> None:
     break_it, hop = FAULTS[name]
