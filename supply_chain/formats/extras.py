@@ -32,8 +32,19 @@ def library(extra: str, wanted_by: str) -> Any:
 
 
 def check_extras(recipe: Recipe) -> None:
-    """Raises Unavailable, before hours of training, when a scheme of the recipe cannot be made on this machine."""
+    """Raises Unavailable, before hours of training, when a scheme of the recipe cannot be made or judged here."""
     found = [s for s in recipe.quantize if s.extra and find_spec(_LIBRARIES[s.extra][1].partition(".")[0]) is None]
     if found:
         told = "; ".join(f"{s.name} needs {_LIBRARIES[s.extra][0]}: pip install '.[{s.extra}]'" for s in found)
         raise Unavailable(f"quantize: {told}")
+    if any(s.scheme == "mlx" for s in recipe.quantize) and not _accelerated():
+        raise Unavailable(
+            "quantize: mlx is judged where it serves, on Apple silicon (or CUDA): on this machine's processor MLX "
+            "takes seconds for a token of a 135M model. Run the recipe there, or leave mlx out"
+        )
+
+
+def _accelerated() -> bool:
+    import mlx.core as mx  # noqa: PLC0415 (comes with the extra)
+
+    return bool(mx.metal.is_available() or mx.cuda.is_available())

@@ -1,14 +1,17 @@
 """MLX: the rotary settings that transformers 5 writes elsewhere are kept; what mlx-lm refuses is said clearly."""
 
 import json
+import platform
 import shutil
 from pathlib import Path
 
 import pytest
 
-from supply_chain.errors import CorruptData, InvalidInput
+from supply_chain.errors import CorruptData, InvalidInput, Unavailable
+from supply_chain.formats.extras import check_extras
 from supply_chain.formats.mlx import rotary, write_mlx
 from supply_chain.mlx_model import is_mlx, open_mlx
+from supply_chain.recipe import Recipe
 from supply_chain.recipe.quantize import Mlx
 
 pytest.importorskip("mlx_lm", reason="needs '.[mlx]'")
@@ -45,6 +48,13 @@ def test_what_mlx_does_not_take_is_said(tiny_model: Path, tmp_path: Path) -> Non
         write_mlx(changed(tiny_model, tmp_path / "x", model_type="nonesuch"), tmp_path, SCHEME)
     with pytest.raises(InvalidInput, match=r"quantize: mlx: 128 does not divide the inputs of .*: set group_size"):
         write_mlx(tiny_model, tmp_path, SCHEME.model_copy(update={"group_size": 128}))
+
+
+@pytest.mark.skipif(platform.system() == "Darwin", reason="there it runs")
+def test_a_recipe_is_told_before_training_where_mlx_is_too_slow(tiny_recipe: Recipe) -> None:
+    check_extras(tiny_recipe)
+    with pytest.raises(Unavailable, match=r"mlx is judged where it serves, on Apple silicon .* leave mlx out"):
+        check_extras(tiny_recipe.model_copy(update={"quantize": [*tiny_recipe.quantize, SCHEME]}))
 
 
 def test_a_damaged_folder_is_corrupt_data(tiny_model: Path, tmp_path: Path) -> None:
