@@ -7,7 +7,7 @@ longer than all else. So the op and the asset are stated, with the classes that 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import dagster as dg
@@ -16,8 +16,7 @@ from assets.shown import WHOLE, shown, value_at
 from supply_chain.identity import identity
 from supply_chain.recipe import Recipe
 
-_READ, _BEFORE, _MADE = dg.In(dg.Any), dg.In(dg.Nothing), dg.Out(dg.Any)
-_NOT_ALWAYS = dg.Out(dg.Any, is_required=False)
+_MADE, _NOT_ALWAYS = dg.Out(dg.Any), dg.Out(dg.Any, is_required=False)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Declared:
         op = dg.OpDefinition(
             _compute(self.function),
             "__".join(self.key.path),
-            ins={**dict.fromkeys(self.ins, _READ), **dict.fromkeys(before, _BEFORE)},
+            ins={name: _read(name) for name in self.ins} | {name: dg.In(dg.Nothing) for name in before},
             outs={"result": _MADE if self.output_required else _NOT_ALWAYS, **dict.fromkeys(checks, _MADE)},
             config_schema=self.config_schema,
             required_resource_keys={"pipes"},
@@ -91,6 +90,12 @@ class Declared:
             check_specs_by_output_name=checks,
             specs=[spec],
         )
+
+
+@cache
+def _read(name: str) -> Any:
+    """An input that any asset may have; `OpDefinition` takes it defined, too, and defining it is slow."""
+    return dg.In(dg.Any).to_definition(name)
 
 
 def _compute(function: Callable[..., Any]) -> Callable[[dg.AssetExecutionContext, dict[str, Any]], Iterator[Any]]:
