@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class _Config:
-    max_position_embeddings: int
+from supply_chain.native import Config, log_softmax, write_on
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class CachedModel(ABC):
     """Scores and writes with whatever computes logits from tokens and a cache that is never changed in place."""
 
     def __init__(self, context_tokens: int, empty: Any):
-        self.config = _Config(context_tokens)
+        self.config = Config(context_tokens)
         self.last = Read((), empty, np.zeros((0, 0)))
 
     @abstractmethod
@@ -45,7 +42,7 @@ class CachedModel(ABC):
         found = []
         for answer in answers:
             more = after[tuple(answer[:-1])].logits if len(answer) > 1 else self.last.logits[:0]
-            scores = _shares(np.concatenate([self.last.logits[-1:], more]))
+            scores = log_softmax(np.concatenate([self.last.logits[-1:], more]))
             found.append(float(sum(row[token] for row, token in zip(scores, answer, strict=True))))
         return found
 
@@ -63,18 +60,13 @@ class CachedModel(ABC):
         """
         self._read(context)
         read = self.last
-        likelihoods: list[float] = []
-        written: list[int] = []
-        while len(written) < room:
-            token = pick(read.logits[-1])
-            if token == ends:
-                break
-            likelihoods.append(float(_shares(read.logits[-1])[token]))
-            written.append(token)
-            if told(written):
-                break
-            read = self._run((token,), read)
-        return likelihoods
+
+        def after(written: list[int]) -> np.ndarray:
+            nonlocal read
+            read = self._run((written[-1],), read)
+            return read.logits[-1]
+
+        return write_on(read.logits[-1], after, room, ends, told, pick)
 
     def _read(self, context: Sequence[int]) -> None:
         kept = 0
@@ -86,10 +78,3 @@ class CachedModel(ABC):
     def _run(self, tokens: tuple[int, ...], before: Read, last: bool = False) -> Read:
         logits, cache = self.run(tokens, before.cache, len(before.tokens), last)
         return Read(before.tokens + tokens, cache, logits.astype(np.float64))
-
-
-def _shares(logits: np.ndarray) -> np.ndarray:
-    """Log-probabilities of logits [..., vocabulary]."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return found

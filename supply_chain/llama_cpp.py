@@ -5,7 +5,6 @@ Bindings: cyllama. Torch is not imported, so that memory and load time are llama
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from supply_chain.decoding import Picker
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.formats.extras import library
 from supply_chain.loaded import Loaded, Written
+from supply_chain.native import Config, log_softmax, write_on
 from supply_chain.recipe.decoding import Setting
 
 FILE = "model.gguf"
@@ -43,24 +43,19 @@ def open_gguf(path: Path, threads: int) -> Loaded:
     return Loaded(LlamaCpp(llama, model, threads), GgufTokenizer(model, vocabulary), time.perf_counter() - start)
 
 
-@dataclass(frozen=True)
-class _Config:
-    max_position_embeddings: int
-
-
 class LlamaCpp:
     """A model and its cache. Leading tokens that a context shares with the one before it are not computed again."""
 
     def __init__(self, llama: Any, model: Any, threads: int):
         self.llama, self.model, self.threads = llama, model, threads
-        self.config = _Config(int(model.n_ctx_train))
+        self.config = Config(int(model.n_ctx_train))
         self.cached: list[int] = []
         self.room = 0
 
     def branch(self, context: Sequence[int], answers: Sequence[Sequence[int]]) -> list[float]:
         """Log-likelihood (nats) of each answer after `context`; shared starts of answers are computed once."""
         found = [0.0] * len(answers)
-        first = _shares(self._read(context, sum(map(len, answers))))
+        first = log_softmax(self._read(context, sum(map(len, answers))))
         nodes: dict[tuple[int, ...], np.ndarray] = {(): first}
         inner = {tuple(answer[:depth]) for answer in answers for depth in range(1, len(answer))}
         for other in range(1, len(answers) if inner else 1):
@@ -86,18 +81,11 @@ class LlamaCpp:
 
         `told` says when to stop.
         """
-        scores = self._read(context, room)
-        likelihoods: list[float] = []
-        written: list[int] = []
-        while len(written) < room:
-            token = pick(scores)
-            if token == ends:
-                break
-            likelihoods.append(float(_shares(scores)[token]))
-            written.append(token)
-            if told(written):
-                break
-            scores = self._decode([(token, len(context) + len(written) - 1, [0])])[0]
+
+        def after(written: list[int]) -> np.ndarray:
+            return self._decode([(written[-1], len(context) + len(written) - 1, [0])])[0]
+
+        likelihoods = write_on(self._read(context, room), after, room, ends, told, pick)
         self.context.memory_seq_rm(0, len(context), -1)
         return likelihoods
 
@@ -117,7 +105,7 @@ class LlamaCpp:
     ) -> dict[tuple[int, ...], np.ndarray]:
         owners = {node: [i for i, a in enumerate(answers) if tuple(a[: len(node)]) == node] for node in nodes}
         scores = self._decode([(node[-1], start + len(node) - 1, owners[node]) for node in nodes])
-        return {node: _shares(found) for node, found in zip(nodes, scores, strict=True)}
+        return {node: log_softmax(found) for node, found in zip(nodes, scores, strict=True)}
 
     def _decode(self, tokens: Sequence[tuple[int, int, list[int]]], last: bool = False) -> list[np.ndarray]:
         """Runs tokens (id, position, sequences); logits after each, or after the last one only."""
@@ -144,13 +132,6 @@ class LlamaCpp:
         self.context = self.llama.LlamaContext(self.model, wanted)
         self.batch = self.llama.LlamaBatch(n_tokens=_WINDOW, embd=0, n_seq_max=_SEQUENCES)
         self.cached = []
-
-
-def _shares(logits: np.ndarray) -> np.ndarray:
-    """Log-probabilities of logits [vocabulary]."""
-    shifted = logits - logits.max()
-    shares: np.ndarray = shifted - np.log(np.exp(shifted).sum())
-    return shares
 
 
 class GgufTokenizer:
