@@ -17,9 +17,11 @@ _CONFIG = "config.json"
 
 
 def is_mlx(path: Path) -> bool:
-    """Whether a folder's weights are packed as MLX does it, which its configuration says."""
-    config = path / _CONFIG
-    return config.exists() and "quantization" in json.loads(config.read_text(encoding="utf-8"))
+    """Whether a folder's weights are packed as MLX does it, which its configuration says if it can be read."""
+    try:
+        return "quantization" in json.loads((path / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def open_mlx(path: Path) -> Loaded:

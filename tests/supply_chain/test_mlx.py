@@ -11,8 +11,10 @@ from supply_chain.errors import CorruptData, InvalidInput, Unavailable
 from supply_chain.formats.extras import check_extras
 from supply_chain.formats.mlx import rotary, write_mlx
 from supply_chain.mlx_model import is_mlx, open_mlx
+from supply_chain.opening import open_artifact
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.quantize import Mlx
+from supply_chain.records import Compute
 
 pytest.importorskip("mlx_lm", reason="needs '.[mlx]'")
 SCHEME = Mlx(scheme="mlx", group_size=32)
@@ -57,9 +59,12 @@ def test_a_recipe_is_told_before_training_where_mlx_is_too_slow(tiny_recipe: Rec
         check_extras(tiny_recipe.model_copy(update={"quantize": [*tiny_recipe.quantize, SCHEME]}))
 
 
-def test_a_damaged_folder_is_corrupt_data(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_damaged_folder_is_corrupt_data(tiny_model: Path, tmp_path: Path, compute: Compute) -> None:
     write_mlx(tiny_model, tmp_path, SCHEME)
     open_mlx_args(tmp_path, tiny_model)
     (tmp_path / "model.safetensors").write_bytes(b"mlx")
     with pytest.raises(CorruptData, match="holds no model that mlx-lm can load"):
         open_mlx(tmp_path)
+    (tmp_path / "config.json").write_bytes(b'{"quantization": {"group_s')
+    with pytest.raises(CorruptData, match="holds no model that can be loaded"):
+        open_artifact(tmp_path, compute)
