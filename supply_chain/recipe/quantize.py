@@ -116,12 +116,17 @@ class Integers(Scheme):
         return "compressed-tensors"
 
 
-class Gptq(Integers):
+class Calibrated(Integers):
+    """4 bits whose rounding looks at train rows."""
+
+    calibration_rows: int = Field(256, ge=1, le=10_000)
+    """Train rows whose activations choose the codes or, for AWQ, weigh the channels."""
+
+
+class Gptq(Calibrated):
     """4 bits; later columns make up for the rounding of earlier ones (Frantar et al. 2022, arXiv:2210.17323)."""
 
     scheme: Literal["gptq"]
-    calibration_rows: int = Field(256, ge=1, le=10_000)
-    """Train rows whose activations choose the codes."""
 
     @property
     def title(self) -> str:
@@ -129,12 +134,10 @@ class Gptq(Integers):
         return "Specialist, 4-bit (GPTQ)"
 
 
-class Awq(Integers):
+class Awq(Calibrated):
     """4 bits; channels with large activations are scaled up before rounding (Lin et al. 2023, arXiv:2306.00978)."""
 
     scheme: Literal["awq"]
-    calibration_rows: int = Field(256, ge=1, le=10_000)
-    """Train rows whose activations weigh the channels."""
 
     @property
     def title(self) -> str:
@@ -142,10 +145,10 @@ class Awq(Integers):
         return "Specialist, 4-bit (AWQ)"
 
 
-class Quarot(Gptq):
-    """GPTQ after rotations that become part of the weights (Ashkboos et al. 2024, arXiv:2404.00456)."""
+class Quarot(Calibrated):
+    """4 bits by GPTQ, after rotations that become part of the weights (Ashkboos et al. 2024, arXiv:2404.00456)."""
 
-    scheme: Literal["quarot"]  # type: ignore[assignment]
+    scheme: Literal["quarot"]
 
     @property
     def title(self) -> str:
