@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.about import SOURCE_VERSION
 from assets.chain import recipe_assets
-from assets.definitions import bases_of, read_recipes
+from assets.definitions import bases_of
 from assets.fleet import base_version
 from assets.project import Project
 from assets.wiring import base_key_of, teacher_key_of
@@ -42,12 +42,24 @@ def plan(recipe: Recipe, project: Project) -> list[Planned]:
 def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
     """The plan of each recipe, by name; declarations and history are read once for all of them."""
     project.dagster_home()
-    nodes = _nodes(read_recipes(project)[0], project)
+    nodes = _nodes(_with_teachers(recipes, project), project)
     orders = {recipe.name: _order(recipe, nodes) for recipe in recipes}
     with dg.DagsterInstance.get() as instance:
         records = instance.get_asset_records(sorted(set().union(*orders.values())))
     made = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}
     return {recipe.name: _plan(orders[recipe.name], nodes, project, made) for recipe in recipes}
+
+
+def _with_teachers(recipes: list[Recipe], project: Project) -> list[Recipe]:
+    """These recipes and those that they learn from, and so on."""
+    found, due = {recipe.name: recipe for recipe in recipes}, list(recipes)
+    bases = {base_key_of(name) for name in bases_of(recipes)}
+    while due:
+        teacher = teacher_key_of(due.pop())
+        if teacher is not None and teacher not in bases and teacher.path[0] not in found:
+            found[teacher.path[0]] = project.recipe(teacher.path[0])
+            due.append(found[teacher.path[0]])
+    return list(found.values())
 
 
 class _Node(NamedTuple):
@@ -57,7 +69,7 @@ class _Node(NamedTuple):
 
 
 def _nodes(recipes: list[Recipe], project: Project) -> dict[dg.AssetKey, _Node]:
-    """Every asset of the project but the manifest. Dagster's definitions, which are slow to make, say the same."""
+    """The assets of these recipes and their bases. Dagster's definitions, which are slow to make, say the same."""
     own = [asset for recipe in recipes for asset in recipe_assets(recipe, project)]
     bases = {base_key_of(name): _Node(base_version(project.catalogue.get(name)), []) for name in bases_of(recipes)}
     return bases | {asset.key: _Node(asset.code_version, asset.parents, asset.recipe) for asset in own}
