@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 
 from assets.project import Project
@@ -64,5 +65,5 @@ def _reload(url: str) -> bool:
     try:
         with urllib.request.urlopen(asked, timeout=_RELOAD_S) as answer:  # noqa: S310
             return "errors" not in json.load(answer)
-    except OSError:
+    except (OSError, HTTPException, ValueError):  # it is not there yet, or ended while it answered
         return False
