@@ -11,7 +11,7 @@ from assets.chain import recipe_assets
 from assets.definitions import bases_of
 from assets.fleet import base_version
 from assets.project import Project
-from assets.wiring import base_key_of, teacher_key_of
+from assets.wiring import base_key_of, teacher_key_of, teacher_of
 from supply_chain.data.source import locate
 from supply_chain.recipe import Recipe
 
@@ -53,12 +53,11 @@ def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
 def _with_teachers(recipes: list[Recipe], project: Project) -> list[Recipe]:
     """These recipes and those that they learn from, and so on."""
     found, due = {recipe.name: recipe for recipe in recipes}, list(recipes)
-    bases = {base_key_of(name) for name in bases_of(recipes)}
     while due:
-        teacher = teacher_key_of(due.pop())
-        if teacher is not None and teacher not in bases and teacher.path[0] not in found:
-            found[teacher.path[0]] = project.recipe(teacher.path[0])
-            due.append(found[teacher.path[0]])
+        name = teacher_of(due.pop())
+        if name is not None and name not in found:
+            found[name] = project.recipe(name)
+            due.append(found[name])
     return list(found.values())
 
 

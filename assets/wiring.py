@@ -42,17 +42,19 @@ def tags_of(recipe: Recipe) -> dict[str, str]:
     return {name: re.sub(r"[^A-Za-z0-9_.-]", "_", value)[:63] for name, value in values.items()}
 
 
+def teacher_of(recipe: Recipe) -> str | None:
+    """The recipe whose weights this one learns from (`distill`) or starts from (`preference`)."""
+    if isinstance(recipe.train, PreferenceTrain):
+        return recipe.train.start
+    return recipe.train.teacher.recipe if isinstance(recipe.train, DistillTrain) else None
+
+
 def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
-    """The asset that a `distill` recipe's student learns from: another recipe's weights, a base model, or None
-    for one behind an endpoint."""
-    if isinstance(recipe.train, PreferenceTrain) and recipe.train.start:
-        return dg.AssetKey([recipe.train.start, "merged_model"])
-    if not isinstance(recipe.train, DistillTrain):
-        return None
-    teacher = recipe.train.teacher
-    if teacher.endpoint is not None:
-        return None
-    return base_key_of(teacher.base) if teacher.base else dg.AssetKey([str(teacher.recipe), "merged_model"])
+    """The asset that a recipe learns from: another recipe's weights, a base model, or none (or an endpoint)."""
+    if named := teacher_of(recipe):
+        return dg.AssetKey([named, "merged_model"])
+    base = recipe.train.teacher.base if isinstance(recipe.train, DistillTrain) else None
+    return base_key_of(base) if base else None
 
 
 def ins_of(recipe: Recipe, *names: str) -> dict[str, dg.AssetKey]:

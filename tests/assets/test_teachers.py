@@ -62,6 +62,18 @@ def test_a_plan_looks_at_the_teachers_own_source(project: Project) -> None:
     assert "small_reviews/curated_data" not in changed
 
 
+def test_a_plan_goes_back_to_the_teachers_own_teacher(project: Project) -> None:
+    student, bases = student_of(project), project.settings.recipes / "base_models.yaml"
+    text = bases.read_text()
+    bases.write_text(text + text.removeprefix("models:\n").replace("name: tiny", "name: tiny-2"))
+    path = project.settings.recipes / "tiny_reviews.yaml"
+    taught = DISTILL.replace("{recipe: tiny_reviews}, student: {layers: 1}", "{base: tiny-2}")
+    path.write_text(path.read_text().replace(HEAD, taught))
+    planned = [one.asset for one in plan(student, Project(project.settings))]
+    assert planned.index("base_models/tiny_2") < planned.index("tiny_reviews/adapter")
+    assert planned.index("tiny_reviews/merged_model") < planned.index("small_reviews/adapter")
+
+
 def everything_is_made(project: Project, version: str) -> None:
     project.dagster_home()
     graph = build(project).resolve_asset_graph()
