@@ -24,7 +24,7 @@ from supply_chain.recipe.load import load_recipes
 def build(project: Project) -> dg.Definitions:
     """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
     project.dagster_home()
-    with _uncollected():
+    with uncollected():
         recipes, faulty = read_recipes(project)
         assets = [asset.definition() for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
@@ -52,7 +52,7 @@ def read_recipes(project: Project) -> tuple[list[Recipe], dict[str, InvalidRecip
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the garbage collector, which would walk thousands of definitions again and again and find none to drop:
     a third of the time."""
     on = gc.isenabled()

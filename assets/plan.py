@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.about import SOURCE_VERSION
 from assets.chain import recipe_assets
-from assets.definitions import bases_of
+from assets.definitions import bases_of, uncollected
 from assets.fleet import base_version
 from assets.project import Project
 from assets.wiring import base_key_of, teacher_key_of, teacher_of
@@ -42,7 +42,8 @@ def plan(recipe: Recipe, project: Project) -> list[Planned]:
 def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
     """The plan of each recipe, by name; declarations and history are read once for all of them."""
     project.dagster_home()
-    nodes = _nodes(_with_teachers(recipes, project), project)
+    with uncollected():
+        nodes = _nodes(_with_teachers(recipes, project), project)
     orders = {recipe.name: _order(recipe, nodes) for recipe in recipes}
     with dg.DagsterInstance.get() as instance:
         records = instance.get_asset_records(sorted(set().union(*orders.values())))
