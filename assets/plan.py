@@ -42,13 +42,12 @@ def plan(recipe: Recipe, project: Project) -> list[Planned]:
 def plans(recipes: list[Recipe], project: Project) -> dict[str, list[Planned]]:
     """The plan of each recipe, by name; declarations and history are read once for all of them."""
     project.dagster_home()
-    with uncollected():
+    with uncollected(), dg.DagsterInstance.get() as instance:
         nodes = _nodes(_with_teachers(recipes, project), project)
-    orders = {recipe.name: _order(recipe, nodes) for recipe in recipes}
-    with dg.DagsterInstance.get() as instance:
+        orders = {recipe.name: _order(recipe, nodes) for recipe in recipes}
         records = instance.get_asset_records(sorted(set().union(*orders.values())))
-    made = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}
-    return {recipe.name: _plan(orders[recipe.name], nodes, project, made) for recipe in recipes}
+        made = {record.asset_entry.asset_key: record.asset_entry.last_materialization for record in records}
+        return {recipe.name: _plan(orders[recipe.name], nodes, project, made) for recipe in recipes}
 
 
 def _with_teachers(recipes: list[Recipe], project: Project) -> list[Recipe]:
