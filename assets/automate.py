@@ -73,7 +73,7 @@ def _schedule(cron: str, zone: str, due: list[Recipe]) -> dg.ScheduleDefinition:
 def _new_data(watched: list[Recipe], project: Project) -> dg.SensorDefinition:
     @dg.sensor(
         name="new_data",
-        target=union_of(watched),
+        asset_selection=union_of(watched),
         minimum_interval_seconds=_POLL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs a recipe again when the bytes of its source differ from its last curated data.",

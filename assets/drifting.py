@@ -32,7 +32,7 @@ def drift_sensors(recipes: list[Recipe], project: Project) -> list[dg.SensorDefi
 
     @dg.sensor(
         name="drift",
-        target=union_of(chosen),
+        asset_selection=union_of(chosen),
         minimum_interval_seconds=_POLL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Runs a recipe once for a champion whose answers in service differ from its evaluation's.",
