@@ -13,7 +13,7 @@ from supply_chain.recipe.schema import Train
 from supply_chain.records import Artifact, Trained
 from supply_chain.store import Stored
 
-VERSIONS = {"search": 1, "adapter": 4, "merged": 7, "quantized": 7, "parity": 1, "unmerged": 1}
+VERSIONS = {"search": 1, "adapter": 5, "merged": 7, "quantized": 7, "parity": 1, "unmerged": 1}
 
 
 def adapter_key(job: Job) -> str:

@@ -1,5 +1,6 @@
 """Every training method, from recipe to the served answer."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import TypeAdapter
+from torch.nn.modules.module import register_module_forward_hook
 
 from evals.answering import predict_model
 from evals.predictions import read_predictions
@@ -79,6 +81,27 @@ def test_a_method_trains_merges_and_answers(
     (row,) = label_likelihoods(after, renderer, ["the phone is great"])
     if trained.record.head:
         assert sum(map(torch.exp, torch.tensor(row))) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["full", "full_top", "head_full", "head_only"])
+def test_weights_that_learn_multiply_in_bfloat16(
+    name: str, tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+) -> None:
+    job = job_of(tmp_path / "home", tiny_model, tiny_recipe, tiny_splits, **METHODS[name] | {"max_steps": 1})
+    settings = job.settings.model_copy(update={"compute": "bfloat16:eager:1"})
+    found: set[torch.dtype] = set()
+
+    def note(module: torch.nn.Module, given: Any, out: Any) -> None:
+        if isinstance(module, torch.nn.Linear):
+            found.add(out.dtype)
+
+    hook = register_module_forward_hook(note)
+    try:
+        trained = train(replace(job, settings=settings), tracker)
+    finally:
+        hook.remove()
+    assert trained.record.compute.dtype == "bfloat16"
+    assert found == {torch.bfloat16}
 
 
 def test_a_head_is_quantized_calibrated_and_evaluated_like_any_model(
