@@ -36,15 +36,15 @@ BANKING77: dict[str, Any] = {
     "tune": "full",
     "pooling": "mean",
     "top_layers": 20,
-    "epochs": 6,
+    "epochs": 8,
     "batch_size": 32,
     "learning_rate": 2e-4,
     "label_smoothing": 0.1,
     "weight_decay": 0.01,
     "checkpoint_steps": 100,
-    "stopping": {"patience": 2},
+    "stopping": {"patience": 3},
 }
-CLINC150 = {**BANKING77, "top_layers": 12, "epochs": 4, "batch_size": 64, "stopping": {"patience": 2, "rows": 600}}
+CLINC150 = {**BANKING77, "epochs": 5, "stopping": {"patience": 3, "rows": 600}}
 
 
 @dataclass(frozen=True)
