@@ -16,6 +16,8 @@ from supply_chain.store import write_atomically
 _CHECKPOINTS = 3
 """Two are kept, and a third is written before the oldest goes."""
 _SPARE = 64 << 20
+_SHORTAGES = ("allocate memory", "could not create a primitive", "could not create a memory object")
+"""What torch and oneDNN say when memory runs out; oneDNN does not name it."""
 
 
 class MemoryRanOut(Exception):
@@ -43,7 +45,7 @@ def explained_shortage(work: Path) -> Iterator[None]:
     except MemoryError as error:
         raise MemoryRanOut(str(error)) from error
     except (OSError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _SHORTAGES):
             raise MemoryRanOut(str(error)) from error
         if "No space left" in str(error) or shutil.disk_usage(work).free < 1 << 20:
             raise Unavailable(

@@ -15,7 +15,7 @@ from supply_chain.search import search
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
 
-SPARE_BYTES = 400 << 20
+SPARE_BYTES = 800 << 20
 
 
 def start(stage: str, job: Job, folder: Path) -> ForkServerProcess:

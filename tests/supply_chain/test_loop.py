@@ -71,7 +71,8 @@ def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
     settings = job.settings.model_copy(update={"compute": same})
     whole = train(dataclasses.replace(job, settings=settings), tracker)
     assert whole.record.micro_batch == 64
-    assert [p.loss for p in record.losses] == pytest.approx([p.loss for p in whole.record.losses], rel=1e-4)
+    rounding = 1e-4 if record.compute.dtype == "float32" else 1e-2
+    assert [p.loss for p in record.losses] == pytest.approx([p.loss for p in whole.record.losses], rel=rounding)
 
 
 def test_fewer_rows_divide_the_batch_until_one_is_left(tmp_path: Path) -> None:
@@ -85,6 +86,8 @@ def test_fewer_rows_divide_the_batch_until_one_is_left(tmp_path: Path) -> None:
 def test_shortages_of_memory_and_disk_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(MemoryRanOut), explained_shortage(tmp_path):
         torch.empty(1 << 60)
+    with pytest.raises(MemoryRanOut), explained_shortage(tmp_path):
+        raise RuntimeError("could not create a primitive")  # oneDNN's words for it
     with pytest.raises(Unavailable, match=r"is full\. Whole checkpoints are kept"), explained_shortage(tmp_path):
         Path("/dev/full").write_text("x")
     with pytest.raises(RuntimeError, match="another"), explained_shortage(tmp_path):
