@@ -29,7 +29,7 @@ from supply_chain.succession import succeed
 
 LABELS, TRAIN_ROWS = 30, 60
 VALIDATION_ROWS = 6
-REPLAY = 1 / 3
+REPLAYS = (1 / 2, 1 / 3, 0.0)
 TRAIN: dict[str, Any] = {
     "method": "head",
     "tune": "full",
@@ -47,7 +47,7 @@ def main(labels: int = LABELS, rows: int = TRAIN_ROWS) -> None:
     """Writes `results/forgetting.json`."""
     first, second = halves(labels)
     before = make(half_job("forgetting_1", first, rows, TRAIN))
-    arms = {f"replay {share:.2f}": after(before, second, rows, share) for share in (REPLAY, 0.0)}
+    arms = {f"replay {share:.2f}": after(before, second, rows, share) for share in REPLAYS}
     report(
         "forgetting",
         base=before.job.recipe.base,
