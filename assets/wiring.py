@@ -50,7 +50,7 @@ def teacher_of(recipe: Recipe) -> str | None:
 
 
 def teacher_key_of(recipe: Recipe) -> dg.AssetKey | None:
-    """The asset that a recipe learns from: another recipe's weights, a base model, or none (or an endpoint)."""
+    """The asset that a recipe learns from: another recipe's weights or a base model. None where no asset teaches."""
     if named := teacher_of(recipe):
         return dg.AssetKey([named, "merged_model"])
     base = recipe.train.teacher.base if isinstance(recipe.train, DistillTrain) else None

@@ -53,13 +53,14 @@ def test_measurement_is_macro_f1_over_all_labels_or_accuracy() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+@pytest.mark.parametrize("compute", [None, "float32:eager:1"], ids=["timed", "float32"])
 def test_the_same_batch_is_taken_in_parts_when_memory_runs_out(
-    tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
+    compute: str | None, tmp_path: Path, tiny_model: Path, tiny_recipe: Recipe, tiny_splits: Stored[Splits]
 ) -> None:
     block = {"method": "full", "batch_size": 64, "max_steps": 2, "learning_rate": 0.001}
     recipe = tiny_recipe.model_copy(update={"prompt": tiny_recipe.prompt.model_copy(update={"before": "x y " * 100})})
     job = job_of(tmp_path / "home", tiny_model, recipe, tiny_splits, **block, max_tokens=512)
-    measured = job.settings.model_copy(update={"compute": None, "threads": 1})  # its timed steps run out of it, too
+    measured = job.settings.model_copy(update={"compute": compute, "threads": 1})  # timed steps run out of it, too
     process = start("train_with_little_memory", dataclasses.replace(job, settings=measured), tmp_path)
     process.join()
     assert process.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
