@@ -1,12 +1,8 @@
 """A teacher behind an endpoint: asked once, paid once, and never the reason for a mute failure."""
 
 import dataclasses
-import os
-import pickle
-import signal
+import multiprocessing
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -239,17 +235,13 @@ def test_kill_9_while_asking_pays_for_no_answer_twice(job: Job, tmp_path: Path) 
 
     with chat_server(answer) as chat:
         made, endpoint = asking(job, chat, parallel=2)
-        (tmp_path / "job").write_bytes(pickle.dumps((made, endpoint)))
-        driver = "import pickle, sys; from supply_chain.asking import endpoint_answers as ask; "
-        process = subprocess.Popen(
-            [sys.executable, "-c", driver + "ask(*pickle.load(open(sys.argv[1], 'rb')))", tmp_path / "job"],
-            stderr=subprocess.DEVNULL,
-        )
+        process = multiprocessing.get_context("spawn").Process(target=endpoint_answers, args=(made, endpoint))
+        process.start()
         while len(chat.asked) < 20:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         (file,) = (made.settings.home / "teachers").glob("*.sqlite")
         kept = sqlite3.connect(file).execute("SELECT count(*) FROM replies").fetchone()[0]
         assert kept >= 20 - 2 - 2
