@@ -12,6 +12,14 @@ from supply_chain.tracking import Tracker
 class Bar(ProgressCallback):
     """The trainer's bar with its time left; the loss stands beside it instead of on a line for each step."""
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called by the trainer before its first step; a resumed run's time left counts its own steps alone."""
+        super().on_train_begin(args, state, control, **kwargs)
+        self.current_step = state.global_step
+        if self.training_bar is not None:
+            self.training_bar.initial = self.training_bar.n = state.global_step
+            self.training_bar.refresh()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """Called by the trainer at every step."""
         if self.training_bar is not None and logs and "loss" in logs:

@@ -10,6 +10,7 @@ import bitsandbytes as bnb
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerState
 
 from supply_chain.artifacts import merge, quantize, save_nf4
 from supply_chain.calibration import fit_calibration
@@ -29,6 +30,7 @@ from supply_chain.settings import Settings
 from supply_chain.store import Store, Stored
 from supply_chain.tracking import NoTracker
 from supply_chain.training import train
+from supply_chain.watching import Bar
 from tests.supply_chain.driving import start
 
 PLAIN = BnbNf4(scheme="bnb-nf4", calibration_rows=0)
@@ -113,6 +115,16 @@ def test_kill_9_then_resume_gives_the_same_bits(
     resumed = train(job, tracker)
     assert resumed.files == whole.files
     assert resumed.record.losses == whole.record.losses
+
+
+def test_a_resumed_run_counts_its_own_steps_for_the_time_left() -> None:
+    bar, state = Bar(), TrainerState(global_step=1200, max_steps=2345)
+    bar.on_train_begin(None, state, None)
+    state.global_step += 1
+    bar.on_step_end(None, state, None)
+    shown = bar.training_bar.format_dict
+    bar.on_train_end(None, state, None)
+    assert (shown["initial"], shown["n"], shown["total"]) == (1200, 1201, 2345)
 
 
 def test_a_half_written_checkpoint_does_not_count(job: Job) -> None:
