@@ -20,10 +20,7 @@ from assets.runs import tag_run
 from assets.shipping import shipping_assets
 from assets.succession import split_parts, succeeded
 from assets.wiring import FLAKY, asset_of, ins_of, teacher_key_of
-from supply_chain.data.curate import curate
-from supply_chain.data.report import stored_card
 from supply_chain.data.source import locate
-from supply_chain.data.split import split
 from supply_chain.formats.extras import check_extras
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key, merged_key, search_key
@@ -44,6 +41,8 @@ def _data(recipe: Recipe, project: Project) -> Iterator[Declared]:
     @asset_of(recipe, "data", kinds={"parquet"}, retry_policy=FLAKY, **checked(recipe, "curated_data"))
     def curated_data() -> dg.MaterializeResult:
         """Rows that passed every rule; each rejected row is kept beside them with its reason."""
+        from supply_chain.data.curate import curate  # noqa: PLC0415 (polars: definitions do without)
+
         with explained():
             source = locate(recipe.data.source, settings.downloads, settings.root, show_download)
             stored = curate(recipe.data, source, store)
@@ -60,6 +59,8 @@ def _data(recipe: Recipe, project: Project) -> Iterator[Declared]:
     def splits(curated_data: Any) -> dg.MaterializeResult:
         """Train, validation and test rows, whole groups on one side, proven free of leaks; the train rows with
         corrections and a replay of earlier ones where the recipe asks for it."""
+        from supply_chain.data.split import split  # noqa: PLC0415 (polars: definitions do without)
+
         with explained():
             stored = succeeded(recipe, split(curated_data, recipe.data.split, settings.seed, store), project)
         return about.made(stored, about.splits(stored), checks.no_leak(stored))
@@ -67,6 +68,8 @@ def _data(recipe: Recipe, project: Project) -> Iterator[Declared]:
     @asset_of(recipe, kinds={"html"}, ins=ins_of(recipe, "curated_data", "splits"))
     def data_card(curated_data: Any, splits: Any) -> dg.MaterializeResult:
         """What was kept, rejected, split and suspected: a page for people, JSON for programs."""
+        from supply_chain.data.report import stored_card  # noqa: PLC0415 (polars: definitions do without)
+
         with explained():
             stored = stored_card(curated_data, splits, store)
         return about.made(stored, about.page(stored, "data.html"))

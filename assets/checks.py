@@ -12,7 +12,6 @@ import dagster as dg
 from evals.records import Forgetting, Scorecard
 from evals.table import size, usd
 from registry.gate import Decision
-from supply_chain.data.leaks import leaks
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact, Curated, Parity, Predictions, Splits
 from supply_chain.store import Stored
@@ -45,6 +44,8 @@ def data_quality(found: Curated) -> dg.AssetCheckResult:
 
 def no_leak(found: Stored[Splits]) -> dg.AssetCheckResult:
     """Counts again, from the stored rows, what stands in two splits; anything that does stops the run."""
+    from supply_chain.data.leaks import leaks  # noqa: PLC0415 (polars: definitions do without)
+
     shared = leaks(found)
     told = ", ".join(f"{number} {name}s" for name, number in shared.items())
     return _result("splits", not any(shared.values()), f"In two splits: {told}.", dg.AssetCheckSeverity.ERROR, **shared)

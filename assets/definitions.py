@@ -24,9 +24,14 @@ from supply_chain.recipe.load import load_recipes
 def build(project: Project) -> dg.Definitions:
     """Every asset of a project; a recipe that cannot be read becomes an asset that says why."""
     project.dagster_home()
+    references = ReferenceIOManager(project.references, project.store)
+    resources = {
+        "io_manager": dg.IOManagerDefinition.hardcoded_io_manager(references),
+        "pipes": dg.ResourceDefinition.hardcoded_resource(WorkerClient()),
+    }
     with uncollected():
         recipes, faulty = read_recipes(project)
-        assets = [asset.definition() for recipe in recipes for asset in recipe_assets(recipe, project)]
+        assets = [asset.definition(resources) for recipe in recipes for asset in recipe_assets(recipe, project)]
     return dg.Definitions(
         assets=[
             *(base_asset(project.catalogue.get(name), project) for name in bases_of(recipes)),
@@ -36,10 +41,7 @@ def build(project: Project) -> dg.Definitions:
         ],
         schedules=schedules(recipes),
         sensors=[*sensors(recipes, project), *drift_sensors(recipes, project), *notice_sensors(project)],
-        resources={
-            "io_manager": ReferenceIOManager(project.references, project.store),
-            "pipes": WorkerClient(),
-        },
+        resources=resources,
         executor=dg.in_process_executor,
         loggers={"console": console_logger},
     )

@@ -9,7 +9,6 @@ import dagster as dg
 from assets.automate import request_of, union_of
 from assets.project import Project
 from assets.runs import busy
-from evals.drift import drift_of, served
 from evals.drifted import Drift
 from evals.predictions import read_predictions
 from evals.records import Scorecard
@@ -67,6 +66,8 @@ def look(name: str, spec: OnDrift, standing: Standing, project: Project) -> Drif
     Raises InvalidInput for feedback that cannot be read, EvidenceMismatch when the answers that the
     champion was judged by are gone.
     """
+    from evals.drift import drift_of, served  # noqa: PLC0415 (polars: definitions do without)
+
     version = standing.champion
     assert version is not None
     labels, confidences = served(project.settings.root / spec.path, spec, standing.decided[version].entry.time)

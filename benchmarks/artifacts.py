@@ -31,8 +31,9 @@ from supply_chain.answer import Answerer
 from supply_chain.artifacts import quantize
 from supply_chain.catalogue import load_catalogue
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import Unavailable
 from supply_chain.formats.adapter import is_adapter
 from supply_chain.formats.extras import check_extras

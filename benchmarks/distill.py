@@ -22,7 +22,7 @@ from measure import report
 from specialist import BANKING77, banking77, make
 
 from supply_chain.compute import scoring_compute
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.inference import load
 from supply_chain.job import Job
 from supply_chain.prompt import Renderer

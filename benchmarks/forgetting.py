@@ -20,7 +20,7 @@ from specialist import Made, Row, folded, job_of, make
 from evals.forgetting import remembered
 from evals.recall import answers_of, recall
 from supply_chain.compute import scoring_compute
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.job import Job
 from supply_chain.recipe.continual import Continual
 from supply_chain.records import Artifact, Splits

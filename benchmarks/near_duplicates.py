@@ -19,9 +19,10 @@ from rapidfuzz import fuzz, process
 
 from supply_chain.data.curate import curate
 from supply_chain.data.embeddings import embed
+from supply_chain.data.examples import read_split
 from supply_chain.data.near import near_links
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.data.table import read_table
 from supply_chain.recipe.data import DataSpec, SplitSpec
 from supply_chain.recipe.rules import NearDuplicates

@@ -27,8 +27,9 @@ from supply_chain.artifacts import merge
 from supply_chain.batches import Batches
 from supply_chain.catalogue import load_catalogue
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.encode import training_rows
 from supply_chain.hub import provide_base
 from supply_chain.inference import Loaded

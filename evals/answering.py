@@ -17,7 +17,7 @@ from evals.predictions import sampled_test
 from evals.robustness import stress
 from evals.timing import peak_memory_bytes, time_decisions
 from supply_chain.data.corrections import Corrections
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.escalation import Escalation
 from supply_chain.loaded import Loaded, has_head
 from supply_chain.opening import open_artifact

@@ -12,7 +12,7 @@ import numpy as np
 from evals.keys import answers_key
 from evals.predictions import Answer, sampled_test, write_answers, write_predictions
 from evals.timing import peak_memory_bytes, time_decisions
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json
 from supply_chain.recipe import Recipe

@@ -15,8 +15,8 @@ from evals.estimates import Estimate
 from evals.intervals import paired_interval
 from evals.recall import Recall, answers_of
 from evals.records import Forgetting, OldTest
-from supply_chain.data.pool import same_text
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
+from supply_chain.data.same import same_text
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.records import Artifact, Example, Splits

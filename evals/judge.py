@@ -16,9 +16,9 @@ import numpy as np
 from evals.estimates import Estimate
 from evals.predictions import read_predictions
 from evals.records import Agreement
+from supply_chain.data.examples import read_split
 from supply_chain.data.rows import read_rows
 from supply_chain.data.source import Located, locate
-from supply_chain.data.split import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
 from supply_chain.recipe.endpoint import JUDGE, closed_to

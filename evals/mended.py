@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from evals.records import Mended, Missed
 from supply_chain.data.corrections import Corrections, read_corrections
-from supply_chain.data.pool import same_text
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
+from supply_chain.data.same import same_text
 from supply_chain.data.table import read_table, write_table
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.records import Predictions, Splits

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evals.records import Prediction
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.data.table import read_table, write_table
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.recipe.evaluate import Evaluate

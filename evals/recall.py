@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.data.table import read_table, write_table
 from supply_chain.identity import identity
 from supply_chain.records import Artifact, Compute, Splits

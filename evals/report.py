@@ -20,7 +20,7 @@ from evals.summary import summarize
 from evals.table import assumed, interval, milliseconds, minus, percent, signed_usd, size, usd
 from evals.tco import GENERALIST_PRICE
 from evals.twin import Mistake, ReportTwin
-from supply_chain.data.split import NAMES, read_split
+from supply_chain.data.examples import NAMES, read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.identity import identity
 from supply_chain.pricing import mistake_prices

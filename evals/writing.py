@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evals.answering import Sat, Sitting, shots
 from evals.predictions import Answer, write_answers
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.encode import answer_room
 from supply_chain.errors import InvalidInput
 from supply_chain.generation import write

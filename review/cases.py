@@ -9,7 +9,7 @@ from evals.kpi import pricing
 from evals.predictions import read_predictions
 from evals.records import Prediction, Scorecard
 from registry.versions import Release
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.records import Predictions, Splits
 from supply_chain.store import Store

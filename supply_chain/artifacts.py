@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from supply_chain.compensate import compensate, second_moments
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.formats.calibration import calibration_prompts, calibration_rows
 from supply_chain.formats.gguf import FILE as GGUF

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.endpoint import ChatClient, Reply
 from supply_chain.errors import InvalidInput, SupplyChainError
 from supply_chain.identity import identity

@@ -7,7 +7,7 @@ import torch
 
 from supply_chain.asking import endpoint_answers
 from supply_chain.compute import scoring_compute
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.job import Job
 from supply_chain.label_loss import Loss, label_smoothed
 from supply_chain.on_policy import check_same_words

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from supply_chain.data.corrections import Correction
 from supply_chain.data.judge import Candidate
-from supply_chain.data.pool import same_text
+from supply_chain.data.same import same_text
 from supply_chain.recipe.data import DataSpec
 
 

@@ -4,7 +4,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from supply_chain.batches import IGNORED
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.job import Job
 from supply_chain.prompt import Renderer

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.formats.delta import fine_tune_share, merged_fault
 from supply_chain.identity import canonical_json

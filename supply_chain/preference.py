@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy, logsigmoid
 from torch.nn.utils.rnn import pad_sequence
 
 from supply_chain.batches import IGNORED
-from supply_chain.data.pool import same_text
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
+from supply_chain.data.same import same_text
 from supply_chain.encode import training_rows
 from supply_chain.errors import InvalidInput
 from supply_chain.job import Job

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from supply_chain.data.corrections import Correction, Corrections, read_corrections
-from supply_chain.data.pool import same_text
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
+from supply_chain.data.same import same_text
 from supply_chain.data.table import write_table
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity

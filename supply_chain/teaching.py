@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, kl_div
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import identity
 from supply_chain.inference import Loaded, load

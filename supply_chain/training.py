@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, ProgressCallback, TrainerState, set_seed
 
 from supply_chain.checkpoints import MarkWhole, last_checkpoint, seconds_before
 from supply_chain.compute import scoring_compute, training_compute
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.encode import answer_room, training_rows
 from supply_chain.inference import Loaded
 from supply_chain.job import Job

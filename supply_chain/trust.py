@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from supply_chain.calibration import Calibration, fit_calibration
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.decoding import choose_decoding
 from supply_chain.encode import answer_room
 from supply_chain.escalation import Escalation, Stakes, choose_threshold

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, kl_div
 from transformers import AutoTokenizer
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.data.target import names_in
 from supply_chain.encode import answer_room, training_rows
 from supply_chain.errors import InvalidInput

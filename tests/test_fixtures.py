@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer
 from supply_chain.recipe import Recipe

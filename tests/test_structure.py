@@ -59,7 +59,7 @@ def test_the_worker_needs_dagster_pipes_only() -> None:
 
 
 def test_no_command_waits_for_what_it_does_not_use() -> None:
-    heavy = {"torch", "transformers", "datasets", "mlflow", "pandas", "scipy.stats", "sklearn"}
+    heavy = {"torch", "transformers", "datasets", "mlflow", "pandas", "polars", "scipy.stats", "sklearn"}
     code = f"import sys, assets.cli, assets.definitions; print({heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -11,7 +11,7 @@ from registry.fleet import RouterPolicy
 from registry.router.train import Row, evaluate, fit
 from registry.router.words import wordllama_words
 from registry.routing import Model
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.identity import identity
 from supply_chain.records import Splits

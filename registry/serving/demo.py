@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from registry.router.proxying import AUTO, PREFIX
 from registry.routing import ModelRoute, RoutingManifest
 from registry.serving.fleet import Served
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.records import Splits
 from supply_chain.store import Store
 

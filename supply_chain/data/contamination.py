@@ -9,8 +9,9 @@ import polars as pl
 
 from supply_chain.data.near import near_links
 from supply_chain.data.near_keys import word_hashes
-from supply_chain.data.pool import Pool, key_of, same_text
+from supply_chain.data.pool import Pool
 from supply_chain.data.rows import Row, read_rows
+from supply_chain.data.same import key_of, same_text
 from supply_chain.data.source import Located, locate
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe.rules import HeldOut, NearDuplicates

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from supply_chain.data.contamination import held_out_texts
 from supply_chain.data.judge import Candidate, columns_of, row_judge
-from supply_chain.data.pool import Pool, same_text
+from supply_chain.data.pool import Pool
 from supply_chain.data.rows import Row, read_rows
 from supply_chain.data.source import Located
 from supply_chain.data.table import TableWriter, schema_of
@@ -25,7 +25,6 @@ from supply_chain.recipe.data import DataSpec
 from supply_chain.records import Curated, Example, Reject
 from supply_chain.store import Store, Stored
 
-__all__ = ["curate", "same_text"]
 VERSION = 3
 _BATCH = 1000
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from supply_chain.data.curate import same_text
+from supply_chain.data.same import same_text
 from supply_chain.data.table import read_batches
 from supply_chain.records import Curated
 from supply_chain.store import Stored

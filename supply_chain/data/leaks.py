@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from supply_chain.data.pool import same_text
-from supply_chain.data.split import NAMES
+from supply_chain.data.examples import NAMES
+from supply_chain.data.same import same_text
 from supply_chain.records import Splits
 from supply_chain.store import Stored
 

@@ -11,23 +11,11 @@ import polars as pl
 import pyarrow as pa
 
 from supply_chain.data.judge import Candidate
+from supply_chain.data.same import key_of, same_text
 
 _BATCH = 50_000
-_64_BITS = (1 << 64) - 1
 _TEXTS = ("text", "label", "group", "time", "file", "flags", "meta")
 _SCHEMA = pa.schema([(n, pa.large_string() if n in _TEXTS else pa.int64()) for n in Candidate._fields])
-
-
-def same_text(text: str) -> str:
-    """The form under which two texts count as the same: case and white space folded."""
-    if "  " not in text and text.isprintable():  # then its only white space is single spaces
-        return text.strip(" ").casefold()
-    return " ".join(text.split()).casefold()
-
-
-def key_of(text: str) -> int:
-    """64 bits of Python's keyed hash (SipHash): good within this process only, and hard to make collide."""
-    return hash(text) & _64_BITS
 
 
 class Pool:

@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 import polars as pl
 
-from supply_chain.data.split import NAMES
+from supply_chain.data.examples import NAMES
 from supply_chain.data.target import names_in
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import identity

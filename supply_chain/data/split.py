@@ -11,10 +11,11 @@ import pyarrow as pa
 import scipy  # its parts are loaded when they are first used
 from rapidfuzz import fuzz, process
 
+from supply_chain.data.examples import NAMES
 from supply_chain.data.judge import instant
 from supply_chain.data.near_keys import folded
-from supply_chain.data.pool import key_of, same_text
-from supply_chain.data.table import TableWriter, read_batches, read_table
+from supply_chain.data.same import key_of, same_text
+from supply_chain.data.table import TableWriter, read_batches
 from supply_chain.data.target import names_in
 from supply_chain.errors import InvalidInput
 from supply_chain.identity import canonical_json, identity
@@ -23,7 +24,6 @@ from supply_chain.records import Curated, Example, Splits
 from supply_chain.store import Store, Stored
 
 VERSION = 2
-NAMES = ("train", "validation", "test")
 _COMPARISONS = 2_000_000
 Ints = npt.NDArray[np.int64]
 
@@ -35,11 +35,6 @@ def split(curated: Stored[Curated], spec: SplitSpec, seed: int, store: Store) ->
     """
     key = identity("splits", VERSION, data=curated.digest, split=spec, seed=seed)
     return store.once(Splits, key, lambda folder: _split(curated, spec, seed, folder))
-
-
-def read_split(splits: Stored[Splits], name: str) -> list[Example]:
-    """The examples of `train`, `validation` or `test`."""
-    return read_table(splits.path / f"{name}.parquet", Example)
 
 
 def check_leaks(parts: dict[str, list[Example]]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pytest
 from assets.project import Project
 from assets.run import latest, run_recipe
 from registry.release import champions_before
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from tests.assets.conftest import load
 from tests.conftest import NOUNS, WORDS
 

@@ -42,9 +42,9 @@ def ship(recipe: Recipe, project: Project, **said: Any) -> tuple[bool, list[str]
     values |= dict(zip(names, evidence_for(recipe, artifact, project.store), strict=True))
     given = [_given(recipe, name, value) for name, value in values.items()]
     config = {"ops": {f"{recipe.name}__adapter": {"config": said}}}
-    own = [asset.definition() for asset in shipping_assets(recipe, project)]
-    resources = {"pipes": WorkerClient()}
-    made = dg.materialize([*given, *own], run_config=config, resources=resources, raise_on_error=False)
+    resources = {"pipes": dg.ResourceDefinition.hardcoded_resource(WorkerClient())}
+    own = [asset.definition(resources) for asset in shipping_assets(recipe, project)]
+    made = dg.materialize([*given, *own], run_config=config, raise_on_error=False)
     keys = [event.asset_key.path[-1] for event in made.get_asset_materialization_events() if event.asset_key]
     return made.success, [key for key in keys if key not in values]
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from data_project import kept, rejected, sentence
 
-from supply_chain.data.pool import same_text
+from supply_chain.data.same import same_text
 from supply_chain.errors import InvalidInput
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from data_project import sentence
 
-from supply_chain.data.split import NAMES, check_leaks, read_split
+from supply_chain.data.examples import read_split
+from supply_chain.data.split import NAMES, check_leaks
 from supply_chain.errors import InvalidInput
 from supply_chain.records import Example
 

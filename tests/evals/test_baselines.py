@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from evals.baselines import predict_baseline
 from evals.predictions import read_predictions, sampled_test
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 
 

@@ -13,7 +13,7 @@ from registry.decoding import decoding_of, llama_parameters, openai_parameters
 from registry.routing import Decoding, Model
 from supply_chain.answer import Answerer
 from supply_chain.artifacts import quantize
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.generation import write
 from supply_chain.job import Job

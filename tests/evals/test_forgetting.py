@@ -8,7 +8,7 @@ import pytest
 from evals.forgetting import remembered
 from evals.recall import Recall, Recalled, recall_key
 from evals.records import Forgetting
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.data.table import write_table
 from supply_chain.identity import identity
 from supply_chain.records import Artifact, Compute, Example, Splits, Trained

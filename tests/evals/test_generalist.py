@@ -14,7 +14,7 @@ from evals.report import render_report
 from evals.scorecard import score
 from evals.table import contestant_rows
 from registry.gate import decide, verdict
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput, InvalidRecipe, Unavailable
 from supply_chain.escalation import Escalation
 from supply_chain.job import Job

@@ -12,7 +12,7 @@ from evals.engine import TreeLM
 from evals.harness import check_tokens, decide
 from evals.predictions import read_predictions, sampled_test
 from supply_chain.calibration import Calibration
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import Loaded, load
 from supply_chain.prompt import Renderer

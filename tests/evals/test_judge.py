@@ -11,8 +11,9 @@ from evals.predictions import Answer, write_answers
 from evals.scorecard import Beside, score
 from registry.gate import decide
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import InvalidInput, Unavailable
 from supply_chain.recipe import Recipe
 from supply_chain.recipe.evaluate import Judge

@@ -11,8 +11,8 @@ from evals.mended import FILE, ask_again, mended
 from evals.scorecard import score
 from registry.gate import decide
 from supply_chain.data.corrections import stored_corrections
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split
 from supply_chain.errors import EvidenceMismatch, InvalidInput
 from supply_chain.job import Job
 from supply_chain.recipe.promote import Promote

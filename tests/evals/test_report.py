@@ -16,8 +16,9 @@ from evals.summary import escape
 from evals.table import percent
 from evals.twin import SCHEMA, schema_text
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.part import Surroundings

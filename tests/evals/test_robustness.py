@@ -10,7 +10,7 @@ from evals.perturb import perturbed
 from evals.robustness import drops, stress
 from evals.scorecard import score
 from registry.gate import decide
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import EvidenceMismatch
 from supply_chain.records import Example
 from tests.evals.test_scorecard import answering

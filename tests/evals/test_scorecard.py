@@ -8,7 +8,7 @@ from evals.predictions import read_predictions, write_predictions
 from evals.records import Prediction, Scorecard
 from evals.scorecard import score
 from evals.table import contestant_rows, milliseconds, size, usd
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.data.table import write_table
 from supply_chain.errors import CorruptData, EvidenceMismatch, InvalidInput
 from supply_chain.identity import canonical_json, identity

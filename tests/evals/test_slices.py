@@ -5,8 +5,9 @@ import pytest
 from evals.estimate import Bench
 from evals.slices import chosen, lengths, score_slices
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.evaluate import SliceSpec

@@ -20,8 +20,9 @@ from registry.pyfunc import Specialist
 from registry.release import register
 from supply_chain.artifacts import merge, quantize
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import InvalidInput
 from supply_chain.job import Job
 from supply_chain.recipe import Recipe, load_recipe

@@ -11,7 +11,7 @@ import pytest
 from registry.lifecycle import Desk
 from registry.release import incumbent, register
 from supply_chain.calibration import Calibration
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import CorruptData, InvalidInput
 from supply_chain.inference import load
 from supply_chain.prompt import Renderer

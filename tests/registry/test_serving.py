@@ -20,7 +20,7 @@ from registry.serving.demo import STRANGER
 from registry.serving.fleet import plan_of
 from registry.serving.process import Spoken
 from supply_chain.answer import Answer, Answerer
-from supply_chain.data.split import read_split
+from supply_chain.data.examples import read_split
 from supply_chain.errors import EvidenceMismatch, InvalidInput, Unavailable
 from supply_chain.recipe import Recipe
 from supply_chain.records import Artifact, Splits

@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from supply_chain.artifacts import merge, quantize
 from supply_chain.data.corrections import Corrections, read_corrections, stored_corrections
 from supply_chain.data.curate import curate
-from supply_chain.data.pool import same_text
+from supply_chain.data.examples import read_split
+from supply_chain.data.same import same_text
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.errors import InvalidInput, InvalidRecipe
 from supply_chain.job import Job
 from supply_chain.keys import adapter_key

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import check_leaks, read_split, split
+from supply_chain.data.split import check_leaks, split
 from supply_chain.data.table import read_table
 from supply_chain.errors import InvalidInput
 from supply_chain.recipe.data import DataSpec

@@ -11,8 +11,9 @@ import pytest
 
 from supply_chain.asking import endpoint_answers
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.endpoint import _retry_after
 from supply_chain.errors import CorruptData, InvalidInput, InvalidRecipe, Unavailable
 from supply_chain.job import Job

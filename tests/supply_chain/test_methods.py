@@ -137,7 +137,7 @@ def test_kept_states_of_the_frozen_layers_change_nothing(
     tuned = spec(**METHODS["full_top"])
     trainable = open_trainable(tiny_model, tuned, ["a", "b"], CPU, 1)
     whole = open_trainable(tiny_model, spec(method="full"), ["a", "b"], CPU, 1)
-    from supply_chain.data.split import read_split
+    from supply_chain.data.examples import read_split
 
     tokenizer = load(tiny_model, CPU).tokenizer
     renderer = Renderer.of(tiny_recipe.prompt, tiny_splits.record.labels, tokenizer)

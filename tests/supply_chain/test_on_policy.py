@@ -11,8 +11,9 @@ from transformers import AutoTokenizer
 
 from supply_chain.artifacts import merge
 from supply_chain.data.curate import curate
+from supply_chain.data.examples import read_split
 from supply_chain.data.source import locate
-from supply_chain.data.split import read_split, split
+from supply_chain.data.split import split
 from supply_chain.encode import answer_room, training_rows
 from supply_chain.errors import InvalidInput, InvalidRecipe
 from supply_chain.inference import load
