@@ -52,6 +52,7 @@ test: $(EXTRAS) lint ## lint, types and the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(WORKERS) -m "not slow"
 
 test-all: $(EXTRAS) lint ## the slow tests, too
+	$(PIP) -q --no-deps executorch==1.5.1 torchao==0.18.0 ruamel.yaml==0.19.1
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest $(WORKERS)
 
 clean: ## remove everything that was made here, but not .venv

@@ -98,7 +98,7 @@ def _save(model: "LoggedModel", run_id: str, artifact: Stored[Artifact], folder:
 
 def _requirements(artifact: Artifact) -> list[str]:
     more = ["jinja2", "cyllama"] if artifact.runtime.startswith("cyllama") else []
-    more += [name for name in ("compressed-tensors", "onnxruntime", "mlx-lm") if name in artifact.runtime]
+    more += [name for name in ("compressed-tensors", "onnxruntime", "mlx-lm", "executorch") if name in artifact.runtime]
     return [*_REQUIREMENTS, *more]
 
 

@@ -14,6 +14,7 @@ from supply_chain.compensate import compensate, second_moments
 from supply_chain.data.examples import read_split
 from supply_chain.errors import InvalidInput
 from supply_chain.formats.calibration import calibration_prompts, calibration_rows
+from supply_chain.formats.executorch import write_executorch
 from supply_chain.formats.gguf import FILE as GGUF
 from supply_chain.formats.gguf import write_gguf
 from supply_chain.formats.integers import write_integers
@@ -25,7 +26,7 @@ from supply_chain.job import Job
 from supply_chain.keys import merged_key, quantized_key
 from supply_chain.lineage import origins
 from supply_chain.opening import open_artifact, serving_compute
-from supply_chain.recipe.quantize import Adapter, BnbNf4, Gguf, Integers, Mlx, Onnx, Quantize
+from supply_chain.recipe.quantize import Adapter, BnbNf4, Executorch, Gguf, Integers, Mlx, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.store import Stored
@@ -86,11 +87,14 @@ def quantize(job: Job, merged: Stored[Artifact], scheme: Quantize) -> Stored[Art
             rows = calibration_rows(job, read_split(job.splits.verify(), "train"), scheme.calibration_rows)
             tokenizer = AutoTokenizer.from_pretrained(job.base.path, local_files_only=True)
             prompts = calibration_prompts(job, rows, tokenizer)
-            if isinstance(scheme, Integers):
+            libraries = ["transformers", scheme.extra or "bitsandbytes"]
+            if isinstance(scheme, Executorch):
+                write_executorch(source, folder, scheme, prompts)
+                libraries = ["executorch"]
+            elif isinstance(scheme, Integers):
                 write_integers(source, folder, scheme, prompts)
             else:
                 save_nf4(source, folder, scheme, prompts)
-            libraries = ["transformers", scheme.extra or "bitsandbytes"]
         return _describe(
             job,
             folder,
@@ -152,7 +156,7 @@ def _describe(job: Job, folder: Path, libraries: Sequence[str], **told: Any) -> 
         base_name=base.record.name,
         base_digest=base.digest,
         license=base.record.license,
-        context_tokens=base.record.context_tokens,
+        context_tokens=min(base.record.context_tokens, loaded.context_tokens),
         # llama.cpp keeps a tokenizer in its own form; that it gives the same tokens is measured, see parity.py
         tokenizer_sha256=base.record.tokenizer_sha256 if inside else tokenizer_digest(folder),
         chat_template_sha256=chat_template_digest(loaded.tokenizer),

@@ -3,6 +3,8 @@
 import platform
 from pathlib import Path
 
+from supply_chain.executorch_model import FILE as PTE
+from supply_chain.executorch_model import open_executorch
 from supply_chain.formats.adapter import check_base, is_adapter
 from supply_chain.llama_cpp import FILE, open_gguf
 from supply_chain.loaded import Loaded
@@ -15,7 +17,7 @@ from supply_chain.settings import Settings
 
 def is_native(path: Path) -> bool:
     """Whether a folder's runtime is another than torch."""
-    return (path / FILE).exists() or (path / ONNX).exists() or is_mlx(path)
+    return (path / FILE).exists() or (path / ONNX).exists() or (path / PTE).exists() or is_mlx(path)
 
 
 def serving_compute(path: Path, settings: Settings) -> Compute:
@@ -24,6 +26,8 @@ def serving_compute(path: Path, settings: Settings) -> Compute:
         return Compute(device="cpu", dtype="gguf", attention="llama.cpp", threads=settings.threads or 1)
     if (path / ONNX).exists():
         return Compute(device="cpu", dtype="onnx", attention="onnxruntime", threads=settings.threads or 1)
+    if (path / PTE).exists():
+        return Compute(device="cpu", dtype="executorch", attention="xnnpack", threads=settings.threads or 1)
     if is_mlx(path):
         device = "metal" if platform.system() == "Darwin" else "cpu"
         return Compute(device=device, dtype="mlx", attention="mlx", threads=settings.threads or 1)
@@ -42,6 +46,8 @@ def open_artifact(path: Path, compute: Compute, base: Path | None = None) -> Loa
         return open_gguf(path, compute.threads)
     if (path / ONNX).exists():
         return open_onnx(path, compute.threads)
+    if (path / PTE).exists():
+        return open_executorch(path, compute.threads)
     if is_mlx(path):
         return open_mlx(path)
     from supply_chain.inference import load  # noqa: PLC0415

@@ -14,10 +14,10 @@ def is_gguf(model: Model) -> bool:
 
 
 def unserved(model: Model) -> str:
-    """GGUF, ONNX or MLX, which neither vLLM nor KServe reads; empty for what they do."""
+    """GGUF, ONNX, MLX or ExecuTorch, which neither vLLM nor KServe reads; empty for what they do."""
     if is_gguf(model):
         return "GGUF"
-    return {"onnx": "ONNX", "mlx": "MLX"}.get(model.artifact.format, "")
+    return {"onnx": "ONNX", "mlx": "MLX", "executorch": "ExecuTorch"}.get(model.artifact.format, "")
 
 
 def folder_of(name: str, uri: str) -> tuple[str, list[str]]:

@@ -134,9 +134,9 @@ def _turned_back(name: str, own: torch.Tensor, turn: Rotation, full: Weights) ->
 def _dequantized(folder: Path, loaded: Loaded, names: list[str]) -> Iterator[tuple[str, torch.Tensor]]:
     """Each named matrix as the artifact's runtime multiplies with it, in float32."""
     if loaded.native:
-        from supply_chain.formats import gguf, mlx, onnx  # noqa: PLC0415
+        from supply_chain.formats import executorch, gguf, mlx, onnx  # noqa: PLC0415
 
-        read = onnx if (folder / onnx.FILE).exists() else gguf if (folder / gguf.FILE).exists() else mlx
+        read = next((m for m in (onnx, gguf, executorch) if (folder / m.FILE).exists()), mlx)
         yield from read.read_matrices(folder, names)
         return
     from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415

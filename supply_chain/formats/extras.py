@@ -13,8 +13,12 @@ _LIBRARIES = {
     "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
     "onnx": ("onnxruntime-genai", "onnxruntime"),
     "mlx": ("mlx-lm", "mlx_lm"),
+    "executorch": ("executorch", "executorch.runtime"),
 }
 """By extra: the distribution, and the module that is used of it."""
+_LINES = {"executorch": "pip install --no-deps executorch==1.5.1 torchao==0.18.0 ruamel.yaml==0.19.1"}
+"""What pip's extras cannot say: ExecuTorch requires hydra-core, which is not used here, and so an ANTLR that is too old
+for Dagster."""
 
 
 def needed(scheme: Scheme) -> Any:
@@ -28,14 +32,19 @@ def library(extra: str, wanted_by: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise Unavailable(f"{wanted_by} needs {package}: pip install '.[{extra}]' ({error})") from None
+        raise Unavailable(f"{wanted_by} needs {package}: {line_of(extra)} ({error})") from None
+
+
+def line_of(extra: str) -> str:
+    """What installs it."""
+    return _LINES.get(extra, f"pip install '.[{extra}]'")
 
 
 def check_extras(recipe: Recipe) -> None:
     """Raises Unavailable, before hours of training, when a scheme of the recipe cannot be made or judged here."""
     found = [s for s in recipe.quantize if s.extra and find_spec(_LIBRARIES[s.extra][1].partition(".")[0]) is None]
     if found:
-        told = "; ".join(f"{s.name} needs {_LIBRARIES[s.extra][0]}: pip install '.[{s.extra}]'" for s in found)
+        told = "; ".join(f"{s.name} needs {_LIBRARIES[s.extra][0]}: {line_of(s.extra)}" for s in found)
         raise Unavailable(f"quantize: {told}")
     if any(s.scheme == "mlx" for s in recipe.quantize) and not _accelerated():
         raise Unavailable(

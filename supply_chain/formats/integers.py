@@ -90,26 +90,36 @@ def nearest(weight: torch.Tensor, size: int, bits: int) -> torch.Tensor:
 
 def _packed(weight: torch.Tensor, moments: torch.Tensor | None, scheme: Integers, size: int) -> dict[str, torch.Tensor]:
     """The tensors that stand for a weight [outputs, inputs]."""
-    low, high = _range(scheme.bits)
+    codes, scales = coded(weight, moments, scheme.bits, size, alone=isinstance(scheme, Awq))
+    words = codes if scheme.bits == 8 else codes[:, ::2] | codes[:, 1::2] << 4
+    return {
+        "weight_packed": words.contiguous().cpu().view(torch.int32),
+        "weight_scale": scales,
+        "weight_shape": torch.tensor(weight.shape),
+    }
+
+
+def coded(
+    weight: torch.Tensor, moments: torch.Tensor | None, bits: int, size: int, alone: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes from 0 on, uint8 as `weight` [outputs, inputs], and their groups' scales, bfloat16 [outputs, groups].
+
+    Without `moments`, or where each weight is taken `alone`, codes are the nearest.
+    """
+    low, high = _range(bits)
     scales: list[torch.Tensor] = []
     importance = torch.ones(weight.shape[1], device=weight.device) if moments is None else moments.diagonal()
 
     def scale_of(start: int, columns: torch.Tensor) -> torch.Tensor:
-        scales.append(_searched(columns, importance[start : start + size], scheme.bits))
+        scales.append(_searched(columns, importance[start : start + size], bits))
         return scales[-1]
 
-    if moments is None or isinstance(scheme, Awq):
+    if moments is None or alone:
         codes = _rounded(weight.float(), size, scale_of, (low, high))
     else:
         book = torch.arange(low, high + 1, dtype=torch.float32, device=weight.device)
         codes = compensated(weight.float(), book, size, scale_of, moments)
-    codes = codes.to(torch.uint8)
-    words = codes if scheme.bits == 8 else codes[:, ::2] | codes[:, 1::2] << 4
-    return {
-        "weight_packed": words.contiguous().cpu().view(torch.int32),
-        "weight_scale": torch.stack(scales, dim=1).bfloat16(),
-        "weight_shape": torch.tensor(weight.shape),
-    }
+    return codes.to(torch.uint8), torch.stack(scales, dim=1).bfloat16()
 
 
 def _rounded(

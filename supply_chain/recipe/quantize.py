@@ -245,9 +245,38 @@ class Mlx(Scheme):
         return "mlx"
 
 
-NATIVE = ("gguf", "onnx", "mlx")
+class Executorch(Scheme):
+    """4 bits as a `.pte` file, which ExecuTorch runs; needs what `docs/artifacts.md` says."""
+
+    scheme: Literal["executorch"]
+    group_size: Literal[32, 64, 128] = 32
+    """Weights that share a scale; it divides every layer's inputs."""
+    calibration_rows: int = Field(256, ge=0, le=10_000)
+    """Train rows whose activations choose the codes (GPTQ); 0 rounds each weight to its nearest code."""
+    context_tokens: int = Field(512, ge=64, le=32_768)
+    """The most tokens that it reads: every token looks at as many places, filled or not."""
+
+    @property
+    def name(self) -> str:
+        """`executorch`."""
+        return self.scheme
+
+    @property
+    def title(self) -> str:
+        """4-bit (ExecuTorch)."""
+        return "Specialist, 4-bit (ExecuTorch)"
+
+    @property
+    def extra(self) -> str:
+        """`executorch`."""
+        return "executorch"
+
+
+NATIVE = ("gguf", "onnx", "mlx", "executorch")
 """Schemes whose runtime is another than transformers: it reads models that write words."""
-Quantize = Annotated[BnbNf4 | Gguf | Gptq | Awq | Quarot | Int8 | Onnx | Mlx | Adapter, Field(discriminator="scheme")]
+Quantize = Annotated[
+    BnbNf4 | Gguf | Gptq | Awq | Quarot | Int8 | Onnx | Mlx | Executorch | Adapter, Field(discriminator="scheme")
+]
 
 
 def _choice(value: str) -> str:
@@ -267,13 +296,18 @@ def read_choice(value: str) -> tuple[str, float | None, float | None]:
     return order, float(points) / 100 if points else None, float(megabytes) if megabytes else None
 
 
-def quantize_faults(schemes: list[Quantize], headed: bool) -> list[str]:
-    """What does not fit: schemes that stand twice, and formats that hold no head of labels."""
+def quantize_faults(schemes: list[Quantize], headed: bool, max_tokens: int) -> list[str]:
+    """What does not fit: schemes that stand twice, formats that hold no head of labels or read less than training."""
     names = [scheme.name for scheme in schemes]
     double = sorted({name for name in names if names.count(name) > 1})
     found = [f"quantize: {name} stands twice" for name in double]
     if not any(scheme.alone for scheme in schemes):
         found.append("quantize: an adapter needs its base, so it is no candidate: name a format beside it")
+    found += [
+        f"quantize: {s.name} reads {s.context_tokens} tokens, train.max_tokens is {max_tokens}: raise context_tokens"
+        for s in schemes
+        if isinstance(s, Executorch) and s.context_tokens < max_tokens
+    ]
     if headed:
         found += [
             f"quantize: {s.name} holds a model that writes words, but train.method makes a head of labels; "

@@ -94,7 +94,7 @@ class Recipe(Part):
         if self.task != "classification" and self.train.stopping:
             found.append("train.stopping ranks labels, so it needs classification")
         headed = getattr(self.train, "answers", self.train.method) == "head"
-        found += quantize_faults(self.quantize, headed)
+        found += quantize_faults(self.quantize, headed, self.train.max_tokens)
         if any(isinstance(scheme, Adapter) for scheme in self.quantize):
             found += adapter_faults(self.train, self.search)
         served = [scheme.scheme for scheme in self.quantize if scheme.alone]

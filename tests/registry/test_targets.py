@@ -39,7 +39,7 @@ def fleets(draw) -> list[dict]:
             "fallbacks": {cause: draw(targets) for cause in CAUSES},
             "zone": draw(st.sampled_from(["any", "eu"])),
             "adapter": draw(st.sampled_from([None, *ADAPTERS])),
-            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m", "onnx", "mlx"])),
+            "format": draw(st.sampled_from(["bnb-nf4", "gguf-q4_k_m", "onnx", "mlx", "executorch"])),
             "shared": draw(st.booleans()),
             "decoding": draw(st.sampled_from([None, Decoding(answers="written", temperature=0, max_new_tokens=9)])),
         }

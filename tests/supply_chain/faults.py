@@ -17,6 +17,7 @@ from supply_chain.artifacts import merge, quantize, save_nf4
 from supply_chain.data.curate import curate
 from supply_chain.data.source import locate
 from supply_chain.data.split import split
+from supply_chain.formats.executorch import write_executorch
 from supply_chain.formats.gguf import write_gguf
 from supply_chain.formats.integers import write_integers
 from supply_chain.formats.mlx import write_mlx
@@ -27,7 +28,7 @@ from supply_chain.job import Job
 from supply_chain.parity import Line
 from supply_chain.recipe import load_recipe
 from supply_chain.recipe.part import Surroundings
-from supply_chain.recipe.quantize import BnbNf4, Gguf, Integers, Mlx, Onnx, Quantize
+from supply_chain.recipe.quantize import BnbNf4, Executorch, Gguf, Integers, Mlx, Onnx, Quantize
 from supply_chain.records import Artifact, Trained
 from supply_chain.saving import copy_files
 from supply_chain.settings import Settings
@@ -99,6 +100,8 @@ def rebuilt(line: Line, name: str, change: Callable[[Path], None], source: Path 
                 write_onnx(work, folder, line.scheme)
             elif isinstance(line.scheme, Mlx):
                 write_mlx(work, folder, line.scheme)
+            elif isinstance(line.scheme, Executorch):
+                write_executorch(work, folder, line.scheme)
             elif isinstance(line.scheme, Integers):
                 write_integers(work, folder, line.scheme, [[*range(9, 250, step)] for step in (3, 5, 7)])
             else:

@@ -1,5 +1,5 @@
-"""What ONNX and MLX artifacts compute is what their weights say, their cache is reused rightly, and they pass for the
-trained model alone."""
+"""What ONNX, MLX and ExecuTorch artifacts compute is what their weights say, their cache is reused rightly, and they
+pass for the trained model alone."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import pytest
 
 from supply_chain.answer import Answerer
 from supply_chain.artifacts import merge
-from supply_chain.formats import mlx, onnx
+from supply_chain.formats import executorch, mlx, onnx
 from supply_chain.generation import write
 from supply_chain.inference import load
 from supply_chain.loaded import Loaded
@@ -21,7 +21,7 @@ from supply_chain.opening import open_artifact
 from supply_chain.parity import Line, findings
 from supply_chain.prompt import Renderer
 from supply_chain.recipe.prompt import PlainPrompt
-from supply_chain.recipe.quantize import Mlx, Onnx
+from supply_chain.recipe.quantize import Executorch, Mlx, Onnx
 from supply_chain.records import Compute
 from supply_chain.scoring import LabelScorer
 from tests.supply_chain.faults import answers_here_and_away, scaled_adapter, tiny_lines
@@ -29,14 +29,20 @@ from tests.supply_chain.faults import answers_here_and_away, scaled_adapter, tin
 TEXTS = ["the phone is great, 12345 times", "awful «ünïcode» 日本 🙂 <|im_end|> x", "a b  c\n\n d"]
 LABELS = ["negative", "neutral", "positive"]
 ANSWERS = {"negative": "negative phone", "neutral": "neutral screen", "positive": "positive"}
-SCHEMES: dict[str, Any] = {"onnx": Onnx(scheme="onnx"), "mlx": Mlx(scheme="mlx", group_size=32)}
-MODULES: dict[str, Any] = {"onnx": onnx, "mlx": mlx}
+SCHEMES: dict[str, Any] = {
+    "onnx": Onnx(scheme="onnx"),
+    "mlx": Mlx(scheme="mlx", group_size=32),
+    "executorch": Executorch(scheme="executorch"),
+}
+MODULES: dict[str, Any] = {"onnx": onnx, "mlx": mlx, "executorch": executorch}
 HEADS = {"onnx": "lm_head.weight", "mlx": "model.embed_tokens.weight"}
-"""What each calls the matrix that is both embeddings and output layer."""
-LIBRARIES = {"onnx": "onnxruntime_genai", "mlx": "mlx_lm"}
+"""What each calls the matrix that is both embeddings and output layer; ExecuTorch's are 8-bit, close to the model's."""
+LIBRARIES = {"onnx": "onnxruntime_genai", "mlx": "mlx_lm", "executorch": "executorch"}
+RUNTIMES = {"onnx": "onnxruntime ", "mlx": "mlx-lm ", "executorch": "executorch "}
+SLOW = pytest.param("executorch", marks=pytest.mark.slow)  # two minutes of lowering
 
 
-@pytest.fixture(scope="module", params=list(SCHEMES))
+@pytest.fixture(scope="module", params=["onnx", "mlx", SLOW])
 def line(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Line:
     pytest.importorskip(LIBRARIES[request.param], reason=f"needs '.[{request.param}]'")
     schemes = {request.param: SCHEMES[request.param]}
@@ -56,10 +62,12 @@ def as_torch(line: Line, compute: Compute) -> Loaded:
     """The model in torch with the weights that the artifact holds."""
     folder, found = line.artifact.path, load(line.merged.path, compute)
     names = [name for name, _ in found.model.named_parameters() if name.endswith("_proj.weight")]
-    stored = dict(MODULES[line.scheme.name].read_matrices(folder, [*names, HEADS[line.scheme.name]]))
-    head = stored.pop(HEADS[line.scheme.name])
-    found.model.get_output_embeddings().matrix.copy_(head)
-    for name, weight in {**stored, "model.embed_tokens.weight": head}.items():
+    heads = [HEADS[line.scheme.name]] if line.scheme.name in HEADS else []
+    stored = dict(MODULES[line.scheme.name].read_matrices(folder, [*names, *heads]))
+    for head in heads:
+        stored["model.embed_tokens.weight"] = stored.pop(head)
+        found.model.get_output_embeddings().matrix.copy_(stored["model.embed_tokens.weight"])
+    for name, weight in stored.items():
         found.model.get_parameter(name).data = weight
     return found
 
@@ -70,7 +78,7 @@ def test_it_computes_what_its_weights_say(line: Line, folder: Path, compute: Com
     for loaded in (own, same, full):
         renderer = Renderer.of(PlainPrompt(answers=ANSWERS), LABELS, loaded.tokenizer)
         found.append([x for row in LabelScorer(loaded, renderer).likelihoods(TEXTS) for x in row])
-    assert found[0] == pytest.approx(found[1], abs=0.05)  # onnxruntime rounds activations to 8 bits
+    assert found[0] == pytest.approx(found[1], abs=0.05)  # ONNX and ExecuTorch round activations
     assert found[0] == pytest.approx(found[2], abs=0.5) and found[0] != pytest.approx(found[2], abs=1e-4)
 
 
@@ -104,7 +112,7 @@ def test_what_it_writes_is_as_likely_as_it_says(folder: Path) -> None:
 
 def test_a_clean_build_passes_and_half_of_the_training_does_not(line: Line) -> None:
     assert [f.sentence for f in findings(line) if not f.passed] == []
-    assert line.artifact.record.runtime.startswith({"onnx": "onnxruntime ", "mlx": "mlx-lm "}[line.scheme.name])
+    assert line.artifact.record.runtime.startswith(RUNTIMES[line.scheme.name])
     trained = scaled_adapter(line, 2.0)
     more = replace(line, trained=trained, merged=merge(line.job, trained))
     found = {f.name: f for f in findings(more)}
