@@ -1,4 +1,5 @@
-// Keys for the buttons and links of a page that name one; everything works without.
+// Keys for the buttons and links of a page that name one; everything works without. Loaded before the page is shown, so
+// that no key is lost.
 "use strict";
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
