@@ -44,7 +44,7 @@ BANKING77: dict[str, Any] = {
     "checkpoint_steps": 100,
     "stopping": {"patience": 3},
 }
-CLINC150 = {**BANKING77, "stopping": {"patience": 3, "rows": 1500}}
+CLINC150 = {**BANKING77, "epochs": 5, "stopping": {"patience": 3, "rows": 600}}
 
 
 @dataclass(frozen=True)
