@@ -53,6 +53,7 @@ def test_every_line_of_a_message_names_extras_that_there_are() -> None:
     for extra, (package, _) in _LIBRARIES.items():
         told = names(EXTRAS[extra]) if extra in EXTRAS else line_of(extra)
         assert canonicalize_name(package) in told
+    assert line_of("executorch").removeprefix("pip install") in (PROJECT / "Makefile").read_text()  # for the slow tests
 
 
 def test_nothing_of_an_extra_is_asked_for_by_the_core() -> None:

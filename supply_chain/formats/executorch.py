@@ -69,7 +69,8 @@ def read_matrices(folder: Path, names: list[str]) -> Iterator[tuple[str, torch.T
 
 def _check(config: dict[str, Any], scheme: Executorch) -> None:
     name = (config.get("architectures") or ["none"])[0]
-    if name not in _ARCHITECTURES or {*(config.get("layer_types") or ["full_attention"])} != {"full_attention"}:
+    kinds = config.get("layer_types") or ["sliding_attention" if config.get("sliding_window") else "full_attention"]
+    if name not in _ARCHITECTURES or {*kinds} != {"full_attention"}:
         told = f"one of {', '.join(_ARCHITECTURES)} without a sliding window, found {name}"
         raise InvalidInput(f"quantize: executorch needs {told}: take another scheme")
     if scheme.context_tokens > config["max_position_embeddings"]:

@@ -19,9 +19,9 @@ class Scheme(Part):
     in nats a token. By default 0.05 for 16 bits, 0.1 for 8 and 0.75 for 4."""
 
     @property
-    @abstractmethod
     def name(self) -> str:
-        """What the artifact is called on scorecards."""
+        """What the artifact is called on scorecards: the scheme, unless it has types."""
+        return str(self.scheme)  # type: ignore[attr-defined]
 
     @property
     @abstractmethod
@@ -56,11 +56,6 @@ class BnbNf4(Scheme):
     double_quantization: bool = True
     calibration_rows: int = Field(256, ge=0, le=10_000)
     """Train rows whose activations choose the codes (GPTQ); 0 rounds each weight to its nearest code."""
-
-    @property
-    def name(self) -> str:
-        """`bnb-nf4`."""
-        return self.scheme
 
     @property
     def title(self) -> str:
@@ -104,11 +99,6 @@ class Integers(Scheme):
     """Weights that share a scale; by default the largest of 128, 64 and 32 that divides every layer's inputs."""
     calibration_rows: int = Field(0, ge=0, le=10_000)
     """Train rows whose activations choose the codes; 0 rounds each weight to its nearest code."""
-
-    @property
-    def name(self) -> str:
-        """The scheme."""
-        return str(self.scheme)  # type: ignore[attr-defined]
 
     @property
     def extra(self) -> str:
@@ -179,11 +169,6 @@ class Adapter(Scheme):
     scheme: Literal["adapter"]
 
     @property
-    def name(self) -> str:
-        """`adapter`."""
-        return self.scheme
-
-    @property
     def title(self) -> str:
         """That it is not merged."""
         return "Specialist, adapter over its base"
@@ -207,11 +192,6 @@ class Onnx(Scheme):
     """Weights that share a scale and a zero point."""
 
     @property
-    def name(self) -> str:
-        """`onnx`."""
-        return self.scheme
-
-    @property
     def title(self) -> str:
         """4-bit (ONNX)."""
         return "Specialist, 4-bit (ONNX)"
@@ -228,11 +208,6 @@ class Mlx(Scheme):
     scheme: Literal["mlx"]
     group_size: Literal[32, 64, 128] = 64
     """Weights that share a scale and an offset; it divides every layer's inputs."""
-
-    @property
-    def name(self) -> str:
-        """`mlx`."""
-        return self.scheme
 
     @property
     def title(self) -> str:
@@ -255,11 +230,6 @@ class Executorch(Scheme):
     """Train rows whose activations choose the codes (GPTQ); 0 rounds each weight to its nearest code."""
     context_tokens: int = Field(512, ge=64, le=32_768)
     """The most tokens that it reads: every token looks at as many places, filled or not."""
-
-    @property
-    def name(self) -> str:
-        """`executorch`."""
-        return self.scheme
 
     @property
     def title(self) -> str:

@@ -35,6 +35,7 @@ def refused(model: Path, folder: Path, scheme: Executorch, **values: Any) -> str
     [
         ({"architectures": ["GPT2LMHeadModel"]}, "found GPT2LMHeadModel: take another scheme"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "without a sliding window, found LlamaForCausalLM"),
+        ({"sliding_window": 64}, "without a sliding window, found LlamaForCausalLM"),
         ({"max_position_embeddings": 256}, "context_tokens: 512 is more than the model's 256 tokens"),
     ],
 )
